@@ -1,0 +1,18 @@
+// sinkscope inspect: parses and checks; apps/torch opens the model.
+#include "commands.h"
+#include "config/command_line.h"
+#include "config/preflight.h"
+#include "torch_commands.h"
+#include "torch_preparation.h"
+
+namespace sinkscope {
+
+Exit inspect_command(int argc, char** argv) {
+  std::vector<std::string> notes;
+  const InspectConfig config = parse_inspect(argc, argv, &notes);
+  print_notes(config.settings, notes);
+  check_files(config.settings);
+  return run_in_torch_module(argc, argv);
+}
+
+}  // namespace sinkscope

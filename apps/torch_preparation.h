@@ -1,0 +1,14 @@
+#pragma once
+// What inspect and measure share before libtorch is loaded.
+
+#include <string>
+#include <vector>
+
+#include "config/measure_config.h"
+
+namespace sinkscope {
+
+/// Echoes the environment variables in use and warns of misspelt ones, on stderr; nothing with --quiet.
+void print_notes(const MeasureConfig& config, const std::vector<std::string>& notes);
+
+}  // namespace sinkscope

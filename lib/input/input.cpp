@@ -1,0 +1,178 @@
+#include "input/input.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "input/bos.h"
+#include "input/source.h"
+#include "input/warnings.h"
+
+namespace sinkscope {
+namespace {
+
+using nlohmann::ordered_json;
+
+/// The value at object[key] if it has the type T; documents written by others may hold anything.
+template <class T>
+std::optional<T> maybe(const ordered_json& object, const char* key) {
+  if (!object.is_object() || !object.contains(key)) return std::nullopt;
+  const ordered_json& value = object[key];
+  const bool fits = std::is_same_v<T, bool>          ? value.is_boolean()
+                    : std::is_same_v<T, std::string> ? value.is_string()
+                                                     : value.is_number_integer();
+  return fits ? std::optional(value.get<T>()) : std::nullopt;
+}
+
+ordered_json child(const ordered_json& object, const char* key) {
+  return object.is_object() && object.contains(key) ? object[key] : ordered_json();
+}
+
+/// Crops to `length`; shorter rows are dropped with a warning.
+void crop(std::vector<TokenRow>& rows, std::int64_t length, std::vector<Warning>& warnings) {
+  const std::size_t before = rows.size();
+  std::int64_t longest = 0;
+  for (const TokenRow& row : rows) longest = std::max<std::int64_t>(longest, std::ssize(row.ids));
+  std::erase_if(rows, [&](const TokenRow& row) { return std::ssize(row.ids) < length; });
+  if (rows.empty())
+    throw InputError(
+        fmt::format("--length {}: the longest sequence has {} ids; give a smaller length", length, longest));
+  for (TokenRow& row : rows) row.ids.resize(static_cast<std::size_t>(length));
+  if (rows.size() < before)
+    warnings.push_back({"dropped_sequences", fmt::format("{} of {} sequences have fewer than {} ids and were dropped",
+                                                         before - rows.size(), before, length)});
+}
+
+void check_positions(const std::vector<TokenRow>& rows, const ModelFacts& facts) {
+  if (!facts.positions) return;
+  for (const TokenRow& row : rows)
+    if (std::ssize(row.ids) > *facts.positions)
+      throw InputError(fmt::format("{}: {} ids, but {} has {} positions. Give --length {}.", row.where, row.ids.size(),
+                                   facts.path, *facts.positions, *facts.positions));
+}
+
+void describe_tokenizer(InputInfo& info, const Source& source, const ModelFacts& facts) {
+  if (source.name == "samples") {
+    info.tokenizer_name = facts.tokenizer_name;
+    info.tokenizer_sha256 = facts.tokenizer_sha256;
+  } else if (source.file && !source.file->sidecar_is_of_another_file) {
+    const ordered_json tokenizer = child(source.file->sidecar, "tokenizer"),
+                       corpus = child(source.file->sidecar, "corpus");
+    info.tokenizer_name = maybe<std::string>(tokenizer, "name");
+    info.tokenizer_sha256 = maybe<std::string>(tokenizer, "sha256");
+    info.corpus_name = maybe<std::string>(corpus, "name");
+    info.corpus_sha256 = maybe<std::string>(corpus, "sha256");
+  }
+}
+
+InputInfo describe(const Source& source, const std::vector<Sequence>& sequences, const BosPolicy& bos,
+                   const InputConfig& config, const ModelFacts& facts) {
+  InputInfo info;
+  info.source = source.name;
+  if (source.file) {
+    info.path = source.file->path;
+    info.file_sha256 = source.file->file_sha256;
+  }
+  info.sha256 = sha256_of_ids(sequences);
+  info.sequences = std::ssize(sequences);
+  info.vocabulary = source.vocabulary ? source.vocabulary : facts.vocabulary;
+  info.bos_id = bos.known_id;
+  info.bos_policy = bos.name;
+  if (source.drawn()) info.seed = config.seed;
+  info.min_length = sequences.front().length;
+  for (const Sequence& sequence : sequences) {
+    info.tokens += sequence.length;
+    info.min_length = std::min(info.min_length, sequence.length);
+    info.max_length = std::max(info.max_length, sequence.length);
+    ++info.position_0_ids[sequence.ids.front()];
+    if (!info.bos_id) continue;
+    info.bos_at_position_0 += sequence.ids.front() == *info.bos_id;
+    info.bos_inside += std::count(sequence.ids.begin() + 1, sequence.ids.end(), *info.bos_id);
+  }
+  describe_tokenizer(info, source, facts);
+  return info;
+}
+
+}  // namespace
+
+ModelFacts facts_from_metadata(const ordered_json& metadata, const std::string& path) {
+  ModelFacts facts;
+  facts.path = path;
+  const ordered_json bos = child(metadata, "bos"), tokenizer = child(metadata, "tokenizer"),
+                     samples = child(metadata, "samples");
+  facts.vocabulary = maybe<std::int64_t>(metadata, "vocabulary");
+  facts.bos_id = maybe<std::int64_t>(bos, "id");
+  facts.bos_added_by_tokenizer = maybe<bool>(bos, "added_by_tokenizer");
+  facts.tokenizer_name = maybe<std::string>(tokenizer, "name");
+  facts.tokenizer_sha256 = maybe<std::string>(tokenizer, "sha256");
+  facts.tokenizer_size = maybe<std::int64_t>(tokenizer, "size");
+  try {
+    if (samples.is_array()) facts.samples = samples.get<std::vector<std::vector<std::int64_t>>>();
+  } catch (const nlohmann::json::exception&) {
+    throw InputError(
+        fmt::format("{}: the samples in sinkscope.json are no lists of ids; export the model again", path));
+  }
+  return facts;
+}
+
+Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon) {
+  Source source = read_source(config, facts);
+  const BosPolicy bos = resolve_bos(config.bos, facts, source.drawn());
+  std::vector<TokenRow> rows = std::move(source.rows);
+  apply(bos, rows);
+  Input input;
+  const auto length = source.drawn() ? config.length.value_or(kDrawnLength) : config.length;
+  if (length) crop(rows, *length, input.warnings);
+  check_positions(rows, facts);
+  for (const TokenRow& row : rows)
+    input.sequences.push_back(
+        {.id = SequenceId{std::ssize(input.sequences)}, .ids = row.ids, .length = std::ssize(row.ids)});
+  input.info = describe(source, input.sequences, bos, config, facts);
+  std::vector<Warning> found = input_warnings(source, rows, bos, input.info, facts, sink_epsilon);
+  input.warnings.insert(input.warnings.end(), found.begin(), found.end());
+  return input;
+}
+
+std::vector<Batch> batches(const std::vector<Sequence>& sequences, std::optional<std::int64_t> batch) {
+  std::vector<Batch> made;
+  std::map<std::int64_t, std::size_t> open;  // length -> the batch that still takes sequences
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const std::int64_t length = sequences[i].length;
+    const std::int64_t most =
+        std::max<std::int64_t>(1, batch.value_or(kBatchTokens / std::max<std::int64_t>(1, length)));
+    const auto at = open.find(length);
+    if (at != open.end() && std::ssize(made[at->second].sequences) < most) {
+      made[at->second].sequences.push_back(i);
+      continue;
+    }
+    open[length] = made.size();
+    made.push_back({.sequences = {i}, .length = length});
+  }
+  return made;
+}
+
+std::int64_t common_length(const std::vector<Sequence>& sequences) {
+  std::map<std::int64_t, std::int64_t> counts;
+  for (const Sequence& sequence : sequences) ++counts[sequence.length];
+  std::int64_t best = 0, most = 0;
+  for (const auto& [length, count] : counts) {
+    if (count < most) continue;  // ascending lengths: a tie goes to the longer one
+    best = length;
+    most = count;
+  }
+  return best;
+}
+
+std::string sha256_of_ids(const std::vector<Sequence>& sequences) {
+  Sha256 hash;
+  for (const Sequence& sequence : sequences) {
+    hash.update_int64(std::ssize(sequence.ids));
+    for (const std::int64_t id : sequence.ids) hash.update_int64(id);
+  }
+  return hash.hex();
+}
+
+}  // namespace sinkscope

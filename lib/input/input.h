@@ -1,0 +1,63 @@
+#pragma once
+// The token sequences of a run (docs/cli.md section 2, INPUT), and what the report says about them.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/measure_config.h"
+#include "metric/observation.h"
+#include "report/report.h"
+
+namespace sinkscope {
+
+/// What the model file says, as far as the input depends on it. Empty: the file does not say.
+struct ModelFacts {
+  std::string path;                        ///< for messages
+  std::optional<std::int64_t> vocabulary;  ///< ids must be below it
+  std::optional<std::int64_t> positions;   ///< longest sequence that the model can take
+  std::optional<std::int64_t> bos_id;
+  std::optional<bool> bos_added_by_tokenizer;
+  std::optional<std::string> tokenizer_name, tokenizer_sha256;
+  std::optional<std::int64_t> tokenizer_size;
+  std::vector<std::vector<std::int64_t>> samples;  ///< sequences stored in the file
+};
+
+/// The parts of sinkscope.json that ModelFacts takes from there (bos, tokenizer, samples, vocabulary); `metadata` may
+/// be null. Entries of another type than documented are taken as absent.
+ModelFacts facts_from_metadata(const nlohmann::ordered_json& metadata, const std::string& path);
+
+struct Input {
+  std::vector<Sequence> sequences;  ///< in input order; ids 0, 1, ...
+  InputInfo info;
+  std::vector<Warning> warnings;
+};
+
+/// Builds the sequences: source, --limit, --bos, --length, in this order, with every check of the contract.
+///   sink_epsilon  threshold of sink_rate if that is measured: sequences so short that uniform attention itself exceeds
+///   it are warned of
+/// `config.tensor` is refused: models that take tensors have no ids to build. Throws UsageError when there is no source
+/// or a flag does not fit the model; InputError that names line and id.
+Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon = {});
+
+/// Sequences that run together: equal lengths, no padding.
+struct Batch {
+  std::vector<std::size_t> sequences;  ///< indices, ascending
+  std::int64_t length = 0;
+};
+
+/// Ids in a batch by default.
+inline constexpr std::int64_t kBatchTokens = 8192;
+
+/// Groups sequences of equal length, in input order; a batch takes `batch` sequences, or as many as fit in kBatchTokens
+/// ids (at least one). Batches are in the order of their first sequence.
+std::vector<Batch> batches(const std::vector<Sequence>& sequences, std::optional<std::int64_t> batch = {});
+
+/// The most frequent length (ties: the longest); 0 without sequences.
+std::int64_t common_length(const std::vector<Sequence>& sequences);
+
+/// SHA-256 over the ids: for each sequence its length, then its ids, int64 little endian.
+std::string sha256_of_ids(const std::vector<Sequence>& sequences);
+
+}  // namespace sinkscope

@@ -1,0 +1,32 @@
+#include "report/outputs.h"
+
+#include "base/error.h"
+#include "report/fixed_report.h"
+#include "report/golden.h"
+
+using namespace sinkscope;
+
+TEST_CASE("every output that was asked for is written", "[report]") {
+  const TemporaryFolder folder;
+  MeasureConfig config;
+  config.output = folder / "r.json";
+  config.csv = folder / "r.csv";
+  config.markdown = folder / "r.md";
+  Outputs outputs(config);
+  CHECK(outputs.arrays() == nullptr);
+  outputs.write(fixed_json());
+  CHECK(content_of(folder / "r.json") == dump(fixed_json()));
+  CHECK(contains(content_of(folder / "r.csv"), "first_token_mass"));
+  CHECK(contains(content_of(folder / "r.md"), "first_token_mass"));
+  CHECK(folder.files() == 3);
+}
+
+TEST_CASE("one output on a full disk does not cost the others", "[report]") {
+  const TemporaryFolder folder;
+  MeasureConfig config;
+  config.output = "/dev/full";
+  config.csv = folder / "r.csv";
+  Outputs outputs(config);
+  CHECK_THROWS_AS(outputs.write(fixed_json()), UsageError);
+  CHECK(contains(content_of(folder / "r.csv"), "first_token_mass"));
+}
