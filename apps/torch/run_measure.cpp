@@ -1,0 +1,103 @@
+// sinkscope measure, the part that runs the model.
+#include "run_measure.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <optional>
+
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "base/terminal.h"
+#include "config/preflight.h"
+#include "dry_run.h"
+#include "files/atomic_file.h"
+#include "measure/instrument.h"
+#include "measure/measure.h"
+#include "measure/provenance.h"
+#include "measure/verify.h"
+#include "report/render.h"
+
+namespace sinkscope {
+namespace {
+
+/// The files that the run will write, opened before it, so that a place that cannot be written costs no run.
+struct Outputs {
+  std::optional<AtomicFile> report, csv, markdown, arrays;
+
+  explicit Outputs(const MeasureConfig& config) {
+    const auto open = [](std::optional<AtomicFile>& file, const std::optional<std::string>& path) {
+      if (path) file.emplace(AtomicFile::open(*path));
+    };
+    open(report, config.output);
+    open(csv, config.csv);
+    open(markdown, config.markdown);
+    open(arrays, config.arrays);
+  }
+};
+
+std::optional<double> sink_epsilon(const MeasureConfig& config) {
+  for (const SelectedMetric& metric : config.metrics)
+    if (metric.spec->name == "sink_rate") return metric.parameters.get<double>("epsilon");
+  return std::nullopt;
+}
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays) {
+  const nlohmann::ordered_json json = to_json(report);
+  const std::string text = json.dump(2) + "\n";
+  if (outputs.report) outputs.report->commit(text);
+  if (outputs.csv) outputs.csv->commit(render_csv({{config.output.value_or(config.model), json}}));
+  if (outputs.markdown) outputs.markdown->commit(render_markdown(json));
+  if (outputs.arrays) arrays.write(*outputs.arrays, report.layout);
+  end_quietly_on_closed_pipe();
+  if (config.json) print(text);
+  if (!prints_table(config)) return;
+  TableOptions options;
+  options.width = static_cast<std::size_t>(terminal_width(Output::out));
+  options.color = use_color(Output::out, config.color);
+  print(render_table(json, options));
+}
+
+}  // namespace
+
+Exit run_measure(const MeasureConfig& config, std::vector<std::string> argv) {
+  install_interrupt_handlers();
+  survive_closed_pipe();
+  Outputs outputs(config);
+  set_threads(config);
+  InstrumentedModel model = instrument(config);
+  Input input = build_input(config.input, facts_of(model), sink_epsilon(config));
+  if (config.dry_run) {
+    end_quietly_on_closed_pipe();
+    print(dry_run(model, config, input));
+    return Exit::ok;
+  }
+  Report report = report_head(model, config, input, std::move(argv));
+  if (config.verify) report.verify = verify(model, config, input);
+
+  Arrays arrays(static_cast<std::int64_t>(input.sequences.size()), common_length(input.sequences));
+  Progress progress("measuring", static_cast<std::int64_t>(input.sequences.size()), "sequences", "tokens",
+                    use_progress(config.progress && !config.quiet));
+  MeasureHooks hooks;
+  hooks.interrupted = [] { return interrupted(); };
+  hooks.progress = [&](std::int64_t sequences, std::int64_t tokens) { progress.update(sequences, tokens); };
+  if (config.arrays) hooks.arrays = &arrays;
+  MeasureResult result = measure(model, config, input, hooks);
+  progress.clear();
+
+  complete_report(report, model, std::move(result), input);
+  write(config, outputs, report, arrays);
+  if (!report.complete) return interrupt_exit();
+  if (report.numerical_failure) {
+    std::fprintf(
+        stderr,
+        "sinkscope: error: a NaN, an Inf or rows that do not have the sum they should were found; the values they "
+        "touch are null and counted under `rejected`. The report is written.\n");
+    return Exit::numerical;
+  }
+  return Exit::ok;
+}
+
+}  // namespace sinkscope

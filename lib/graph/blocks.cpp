@@ -1,0 +1,163 @@
+#include "graph/blocks.h"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "graph/walk.h"
+
+namespace sinkscope {
+namespace {
+
+namespace jit = torch::jit;
+using jit::Node;
+using jit::Value;
+
+std::string parent_of(const std::string& path) {
+  const auto dot = path.find_last_of('.');
+  return dot == std::string::npos ? std::string() : path.substr(0, dot);
+}
+
+std::string last_of(const std::string& path) { return path.substr(path.find_last_of('.') + 1); }
+
+bool is_number(const std::string& name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool contains(const std::string& module, const std::string& path) {
+  return module.empty() || path == module ||
+         (path.size() > module.size() && path.compare(0, module.size(), module) == 0 && path[module.size()] == '.');
+}
+
+/// Paths of the lists (modules whose children are all numbered) with their number of elements.
+std::map<std::string, std::size_t> lists_of(const jit::Module& module) {
+  std::map<std::string, std::pair<std::size_t, bool>> children;  // path -> (count, all numbered)
+  for (const auto& m : module.named_modules()) {
+    if (m.name.empty()) continue;
+    auto [it, fresh] = children.try_emplace(parent_of(m.name), 0, true);
+    ++it->second.first;
+    it->second.second = it->second.second && is_number(last_of(m.name));
+  }
+  std::map<std::string, std::size_t> lists;
+  for (const auto& [path, facts] : children)
+    if (facts.second) lists[path] = facts.first;
+  return lists;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> find_blocks(const jit::Module& module, const std::set<std::string>& site_paths) {
+  std::set<std::string> complete;  // lists whose every element contains a site
+  for (const auto& [path, count] : lists_of(module)) {
+    std::size_t with_site = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string element = path.empty() ? std::to_string(i) : path + "." + std::to_string(i);
+      with_site +=
+          std::any_of(site_paths.begin(), site_paths.end(), [&](const auto& s) { return contains(element, s); });
+    }
+    if (with_site == count) complete.insert(path);
+  }
+  std::map<std::string, std::string> blocks;
+  for (const std::string& site : site_paths) {
+    std::optional<std::string> deepest, outermost;
+    for (std::string at = site; !at.empty(); at = parent_of(at)) {
+      if (!is_number(last_of(at))) continue;
+      if (!deepest && complete.count(parent_of(at)) > 0) deepest = at;
+      outermost = at;
+    }
+    blocks[site] = deepest ? *deepest : outermost ? *outermost : site;
+  }
+  return blocks;
+}
+
+namespace {
+
+std::optional<std::int64_t> call_of(const Node* marker) { return constant_int(marker->input(1)); }
+bool is_marker(const Node* node, std::string_view name) { return op_name(node) == name; }
+
+/// The block_input marker of `call` nearest to `output`, walking back from it: through additions and casts alone first
+/// (the residual path of pre-norm blocks), then through anything (post-norm).
+Node* residual_input(Value* output, std::int64_t call, bool any_op) {
+  std::deque<Value*> queue{output};
+  std::unordered_set<Value*> seen{output};
+  while (!queue.empty()) {
+    Value* value = queue.front();
+    queue.pop_front();
+    Node* node = value->node();
+    if (is_marker(node, "sinkscope::block_input") && call_of(node) == std::optional<std::int64_t>(call)) return node;
+    std::vector<Value*> inputs;
+    const bool passes = is_op(node, {"add", "add_", "to", "type_as", "float", "contiguous", "clone", "dropout"}) ||
+                        is_marker(node, "sinkscope::block_input") || is_marker(node, "sinkscope::block_output");
+    if (passes || any_op) inputs.assign(node->inputs().begin(), node->inputs().end());
+    if (node->kind() == c10::prim::If)
+      for (jit::Block* branch : node->blocks())
+        inputs.insert(inputs.end(), branch->outputs().begin(), branch->outputs().end());
+    for (Value* input : inputs)
+      if (is_tensor(input) && seen.insert(input).second) queue.push_back(input);
+  }
+  return nullptr;
+}
+
+struct BlockCall {
+  std::int64_t call = 0;
+  std::int64_t layer = 0;
+  Node* output = nullptr;
+};
+
+}  // namespace
+
+std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks,
+                                      std::vector<Site>& sites) {
+  std::map<std::string, std::vector<BlockCall>> stacks;  // path of the list -> its block calls in execution order
+  std::vector<std::string> stack_order;
+  std::unordered_map<std::string, std::int64_t> open_call;  // block path -> call that was entered last
+  std::unordered_map<std::int64_t, std::int64_t> layer_of;
+  std::unordered_map<const Node*, std::optional<std::int64_t>> layer_of_node;
+  std::unordered_map<const Node*, const Site*> site_at;
+  for (const Site& site : sites) site_at[site.node] = &site;
+
+  for_each_node(flat.graph->block(), [&](Node* node, int) {
+    if (is_marker(node, "sinkscope::block_input")) {
+      const std::int64_t call = *call_of(node);
+      const std::string& path = flat.calls[static_cast<std::size_t>(call)].path;
+      open_call[path] = call;
+      if (layer_of.count(call) > 0) return;
+      auto& stack = stacks[parent_of(path)];
+      if (stack.empty()) stack_order.push_back(parent_of(path));
+      layer_of[call] = static_cast<std::int64_t>(stack.size());
+      stack.push_back({call, layer_of[call], nullptr});
+    } else if (is_marker(node, "sinkscope::block_output")) {
+      const std::int64_t call = *call_of(node);
+      for (BlockCall& block : stacks[parent_of(flat.calls[static_cast<std::size_t>(call)].path)])
+        if (block.call == call) block.output = node;
+    } else if (site_at.count(node) > 0) {
+      const auto open = open_call.find(blocks.at(site_at[node]->info.path));
+      if (open != open_call.end()) layer_of_node[node] = layer_of[open->second];
+    }
+  });
+  for (Site& site : sites) site.info.layer = layer_of_node[site.node];
+
+  std::vector<StreamPoint> streams;
+  const auto add = [&](const BlockCall& block, const char* point, std::optional<std::int64_t> layer, Node* marker) {
+    if (marker == nullptr) return;
+    StreamPoint stream;
+    stream.info = {StreamId{static_cast<std::int64_t>(streams.size())},
+                   flat.calls[static_cast<std::size_t>(block.call)].path, point, layer};
+    stream.marker = marker;
+    streams.push_back(std::move(stream));
+  };
+  for (const std::string& stack : stack_order) {
+    const BlockCall& first = stacks[stack].front();
+    if (first.output != nullptr) {
+      Node* entering = residual_input(first.output->input(0), first.call, /*any_op=*/false);
+      if (entering == nullptr) entering = residual_input(first.output->input(0), first.call, /*any_op=*/true);
+      add(first, "entering", std::nullopt, entering);
+    }
+    for (const BlockCall& block : stacks[stack]) add(block, "leaving", block.layer, block.output);
+  }
+  return streams;
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,33 @@
+#pragma once
+// Which module is a site's block, and which values are the residual stream at its boundaries.
+
+#include <torch/csrc/jit/api/module.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "graph/find_attention.h"
+#include "graph/inline_with_paths.h"
+
+namespace sinkscope {
+
+/// Module path of the block of every site path: the element of the deepest ModuleList whose every element contains a
+/// site, else the outermost indexed ancestor, else the module that holds the site ("" for the root).
+std::map<std::string, std::string> find_blocks(const torch::jit::Module& module,
+                                               const std::set<std::string>& site_paths);
+
+/// A tap point: the marker whose value is the residual stream there.
+struct StreamPoint {
+  StreamInfo info;
+  torch::jit::Node* marker = nullptr;  ///< sinkscope::block_input or sinkscope::block_output
+};
+
+/// Resolves the markers of inline_with_paths: one stream entering the first block of each stack, one leaving every
+/// block, in execution order. Sets `layer` of every site: the order of its block within its stack (the list that holds
+/// the block).
+std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks,
+                                      std::vector<Site>& sites);
+
+}  // namespace sinkscope

@@ -1,0 +1,19 @@
+#pragma once
+// Finds the attention calls of a flat graph (libtorch.md section 4, restated in docs/design.md).
+
+#include <string>
+#include <vector>
+
+#include "graph/site.h"
+
+namespace sinkscope {
+
+struct FoundAttention {
+  std::vector<Site> sites;            ///< in execution order; id, path, ordinal, pattern, measured_by filled in
+  std::vector<LeftAlone> left_alone;  ///< softmaxes that are not attention, or not recognised
+};
+
+/// Throws InputError for fused attention that cannot be opened, naming it.
+FoundAttention find_attention(torch::jit::Graph& graph);
+
+}  // namespace sinkscope

@@ -1,0 +1,27 @@
+// F.scaled_dot_product_attention: query, key and value are its inputs. The node's schema has 8 arguments after loading;
+// they are read by name (libtorch.md 2.2).
+
+#include "graph/idioms/idioms.h"
+#include "graph/walk.h"
+
+namespace sinkscope::idioms {
+
+std::optional<Site> sdpa(torch::jit::Node* node) {
+  if (!is_op(node, {"scaled_dot_product_attention"})) return std::nullopt;
+  Site site;
+  site.form = SiteForm::sdpa;
+  site.node = node;
+  site.key = before_repetition(node->namedInput("key"));
+  site.value = before_repetition(node->namedInput("value"));
+  site.info.pattern = "sdpa";
+  return site;
+}
+
+std::string closed(torch::jit::Node* node) {
+  return is_op(node, {"_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_triton_multi_head_attention",
+                      "_triton_scaled_dot_attention"})
+             ? std::string("aten::") + std::string(op_name(node))
+             : std::string();
+}
+
+}  // namespace sinkscope::idioms

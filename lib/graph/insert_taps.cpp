@@ -1,0 +1,127 @@
+#include "graph/insert_taps.h"
+
+#include <fmt/format.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+#include "base/error.h"
+#include "graph/walk.h"
+
+namespace sinkscope {
+namespace {
+
+namespace jit = torch::jit;
+using jit::Graph;
+using jit::Node;
+using jit::Value;
+
+Node* create(Graph& graph, const char* op, const std::vector<Value*>& inputs, Value* like) {
+  Node* node = graph.create(c10::Symbol::fromQualString(op), inputs, 1);
+  node->output()->setType(like->type());
+  return node;
+}
+
+void observe_sdpa(Graph& graph, const Site& site) {
+  Node* node = site.node;
+  const jit::WithInsertPoint before(node);
+  std::vector<Value*> inputs;
+  for (const char* name : {"query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
+    inputs.push_back(node->namedInput(name));
+  inputs.push_back(site.key);
+  inputs.push_back(site.value);
+  inputs.push_back(graph.insertConstant(static_cast<std::int64_t>(index(site.info.id))));
+  Node* observed = create(graph, "sinkscope::observe_sdpa", inputs, node->output());
+  observed->copyMetadata(node);
+  graph.insertNode(observed);
+  node->output()->replaceAllUsesWith(observed->output());
+  node->destroy();
+}
+
+void observe_weights(Graph& graph, const Site& site) {
+  Node* node = site.node;
+  const jit::WithInsertPoint after(node->next());
+  Value* output = node->output();
+  Node* tap = create(graph, "sinkscope::observe_weights",
+                     {output, site.weights, site.scores, site.key, graph.insertConstant(site.key_is_transposed),
+                      site.value, graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))},
+                     output);
+  tap->copyMetadata(node);
+  graph.insertNode(tap);
+  output->replaceAllUsesAfterNodeWith(tap, tap->output());
+}
+
+void tap_stream(Graph& graph, const StreamPoint& stream) {
+  Node* marker = stream.marker;
+  const jit::WithInsertPoint before(marker);
+  Value* id = graph.insertConstant(static_cast<std::int64_t>(index(stream.info.id)));
+  Node* tap = create(graph, "sinkscope::tap_stream", {marker->input(0), id}, marker->output());
+  tap->copyMetadata(marker);
+  graph.insertNode(tap);
+  marker->output()->replaceAllUsesWith(tap->output());
+  marker->destroy();
+}
+
+}  // namespace
+
+void remove_markers(FlatGraph& flat) {
+  for_each_node(flat.graph->block(), [](Node* node, int) {
+    if (op_name(node) != "sinkscope::block_input" && op_name(node) != "sinkscope::block_output") return;
+    node->output()->replaceAllUsesWith(node->input(0));
+    node->destroy();
+  });
+}
+
+void insert_taps(FlatGraph& flat, const std::vector<Site>& sites, const std::vector<StreamPoint>& streams) {
+  Graph& graph = *flat.graph;
+  // Sites first: the values they hold may be outputs of markers, which the second step replaces.
+  for (const Site& site : sites) site.form == SiteForm::sdpa ? observe_sdpa(graph, site) : observe_weights(graph, site);
+  for (const StreamPoint& stream : streams) tap_stream(graph, stream);
+  remove_markers(flat);
+  graph.lint();
+}
+
+void move_constants(Graph& graph, at::Device device) {
+  for_each_node(graph.block(), [&](Node* node, int) {
+    if (node->kind() != c10::prim::Constant) return;
+    if (node->output()->type()->kind() == c10::TypeKind::DeviceObjType)
+      node->s_(c10::attr::value, device.str());
+    else if (node->hasAttribute(c10::attr::value) && node->kindOf(c10::attr::value) == jit::AttributeKind::t)
+      node->t_(c10::attr::value, node->t(c10::attr::value).to(device));
+  });
+}
+
+void reduce_logits(Graph& graph, KeptLogits keep) {
+  // From the output back through casts, caps and scales to the linear map with a parameter.
+  Value* value = graph.outputs().at(0);
+  for (;;) {
+    Node* node = value->node();
+    if (node->kind() == c10::prim::TupleConstruct) {
+      value = node->input(0);
+    } else if (node->kind() == c10::prim::DictConstruct) {
+      value = node->input(1);
+    } else if (is_op(node, {"linear"}) || (is_op(node, {"matmul"}) && is_parameter(node->input(1)))) {
+      break;
+    } else if (is_op(node, {"to", "float", "mul", "div", "tanh", "contiguous", "slice"})) {
+      value = node->input(0);
+    } else {
+      throw InputError(
+          fmt::format("--logits: the output comes from {}, not from an unembedding (a linear map). "
+                      "Leave --logits at `all`.",
+                      op_name(node)));
+    }
+  }
+  Node* unembedding = value->node();
+  Value* hidden = unembedding->input(0);
+  if (keep == KeptLogits::none) {
+    graph.eraseOutput(0);
+    graph.registerOutput(hidden);
+  } else {
+    const jit::WithInsertPoint before(unembedding);
+    Value* last =
+        graph.insert(c10::aten::slice, {hidden, std::int64_t{1}, std::int64_t{-1}, c10::IValue(), std::int64_t{1}});
+    unembedding->replaceInput(0, last);
+  }
+  jit::EliminateDeadCode(graph.block());
+  graph.lint();
+}
+
+}  // namespace sinkscope

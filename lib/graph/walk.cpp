@@ -1,0 +1,90 @@
+#include "graph/walk.h"
+
+#include <torch/csrc/jit/ir/constants.h>
+
+#include <algorithm>
+
+namespace sinkscope {
+
+namespace jit = torch::jit;
+using jit::Node;
+using jit::Value;
+
+std::string_view op_name(const Node* node) {
+  const std::string_view full = node->kind().toQualString();
+  return full.substr(0, 6) == "aten::" ? full.substr(6) : full;
+}
+
+bool is_op(const Node* node, std::initializer_list<std::string_view> aten_names) {
+  return std::find(aten_names.begin(), aten_names.end(), op_name(node)) != aten_names.end();
+}
+
+std::optional<std::int64_t> constant_int(const Value* value) {
+  const auto constant = jit::toIValue(value);
+  if (!constant || !constant->isInt()) return std::nullopt;
+  return constant->toInt();
+}
+
+bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+bool is_parameter(Value* value) {
+  while (is_op(value->node(), {"t", "transpose", "permute", "to", "contiguous", "detach", "expand", "type_as",
+                               "unsqueeze", "view", "reshape", "numpy_T"}))
+    value = value->node()->input(0);
+  return value->node()->kind() == c10::prim::GetAttr;
+}
+
+Value* left_operand(Node* product) {
+  if (is_op(product, {"einsum"})) {
+    Node* list = product->input(1)->node();
+    return list->kind() == c10::prim::ListConstruct && list->inputs().size() == 2 ? list->input(0) : nullptr;
+  }
+  return product->input(is_op(product, {"baddbmm"}) ? 1 : 0);
+}
+
+Value* right_operand(Node* product) {
+  if (is_op(product, {"einsum"})) {
+    Node* list = product->input(1)->node();
+    return list->kind() == c10::prim::ListConstruct && list->inputs().size() == 2 ? list->input(1) : nullptr;
+  }
+  return product->input(is_op(product, {"baddbmm"}) ? 2 : 1);
+}
+
+bool is_product_of_activations(Node* node) {
+  if (!is_op(node, {"matmul", "bmm", "baddbmm", "einsum"})) return false;
+  Value* left = left_operand(node);
+  Value* right = right_operand(node);
+  return left != nullptr && right != nullptr && !is_parameter(left) && !is_parameter(right);
+}
+
+Value* before_repetition(Value* value) {
+  Node* node = value->node();
+  if (is_op(node, {"contiguous"})) {
+    Value* inside = before_repetition(node->input(0));
+    return inside == node->input(0) ? value : inside;
+  }
+  if (is_op(node, {"repeat_interleave"})) {
+    return node->inputs().size() >= 3 && constant_int(node->input(2)) == std::optional<std::int64_t>(1) ? node->input(0)
+                                                                                                        : value;
+  }
+  if (!is_op(node, {"reshape", "view", "flatten"})) return value;
+  Node* inner = node->input(0)->node();
+  if (!is_op(inner, {"expand"})) return value;
+  inner = inner->input(0)->node();
+  // x[:, :, None, :, :] is traced as slices around one unsqueeze(2).
+  while (is_op(inner, {"slice"})) inner = inner->input(0)->node();
+  if (!is_op(inner, {"unsqueeze"}) || constant_int(inner->input(1)) != std::optional<std::int64_t>(2)) return value;
+  Value* source = inner->input(0);
+  while (is_op(source->node(), {"slice"})) source = source->node()->input(0);
+  return source;
+}
+
+void for_each_node(jit::Block* block, const std::function<void(Node*, int)>& visit, int depth) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;  // advance first: the visitor may destroy the node
+    for (jit::Block* inner : node->blocks()) for_each_node(inner, visit, depth + 1);
+    visit(node, depth);
+  }
+}
+
+}  // namespace sinkscope

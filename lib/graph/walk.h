@@ -1,0 +1,38 @@
+#pragma once
+// Small questions about a flat TorchScript graph that the idioms share.
+
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+
+namespace sinkscope {
+
+/// "softmax" for aten::softmax; the full name for other namespaces.
+std::string_view op_name(const torch::jit::Node* node);
+bool is_op(const torch::jit::Node* node, std::initializer_list<std::string_view> aten_names);
+
+/// The constant integer behind `value`, if it is one.
+std::optional<std::int64_t> constant_int(const torch::jit::Value* value);
+bool is_tensor(const torch::jit::Value* value);
+
+/// True if `value` is a parameter or buffer, at most reshaped or cast: its leaf is a prim::GetAttr.
+bool is_parameter(torch::jit::Value* value);
+
+/// The product of two activations: matmul, bmm, baddbmm or einsum with neither operand a parameter.
+bool is_product_of_activations(torch::jit::Node* node);
+/// Its left and right operand.
+torch::jit::Value* left_operand(torch::jit::Node* product);
+torch::jit::Value* right_operand(torch::jit::Node* product);
+
+/// Follows reshape <- expand <- unsqueeze and repeat_interleave back to the tensor before KV heads were repeated;
+/// `value` itself if there was no repetition.
+torch::jit::Value* before_repetition(torch::jit::Value* value);
+
+/// Visits every node in execution order, blocks included; `depth` counts enclosing prim::If and prim::Loop blocks.
+void for_each_node(torch::jit::Block* block, const std::function<void(torch::jit::Node*, int depth)>& visit,
+                   int depth = 0);
+
+}  // namespace sinkscope

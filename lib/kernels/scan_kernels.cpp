@@ -1,0 +1,26 @@
+// Included again by foreach_target.h, once for every instruction set; this file holds the dispatch alone.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/scan_kernels.cpp"
+#define HWY_DISABLED_TARGETS HWY_SSSE3
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/scan_kernels-inl.h"
+
+#if HWY_ONCE
+namespace sinkscope {
+
+HWY_EXPORT(few_key_products_here);
+HWY_EXPORT(scan_row_here);
+
+void few_key_products(const void* rows, Element element, std::int64_t stride, std::int64_t count, std::int64_t dim,
+                      const float* keys, std::int64_t key_count, float* out) {
+  HWY_DYNAMIC_DISPATCH(few_key_products_here)(rows, element, stride, count, dim, keys, key_count, out);
+}
+
+RowScan scan_row(const void* row, Element element, std::int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(scan_row_here)(row, element, count);
+}
+
+}  // namespace sinkscope
+#endif

@@ -1,0 +1,25 @@
+#pragma once
+// The score function applied to a tensor of products q . k: what the tiers written in ATen share.
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "kernels/attention_call.h"
+
+namespace sinkscope {
+
+/// Where a block of the attention matrix lies: [batches, heads, rows, keys] from these indices on.
+struct BlockOrigin {
+  std::int64_t batch = 0, head = 0, row = 0, key = 0;
+};
+
+/// Turns products [b, h, r, k] (q . k, any float dtype) into logits s_ij in place: scale, soft cap, then -inf where the mask, the key
+/// padding or the score function hides a key.
+void score_in_place(const AttentionCall& call, const BlockOrigin& origin, at::Tensor& products);
+
+/// exp(logits - lse) with 0 for masked keys, whatever the log-sum-exp of a fully masked row (0, +inf or -inf).
+///   logits  [b, h, r, k], lse [b, h, r]
+at::Tensor probabilities_of(const at::Tensor& logits, const at::Tensor& lse);
+
+}  // namespace sinkscope

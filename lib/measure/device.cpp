@@ -1,0 +1,88 @@
+#include "measure/device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Functions.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "graph/walk.h"
+
+namespace sinkscope {
+namespace {
+
+bool driver_node_present() {
+  std::error_code code;
+  return std::filesystem::exists("/dev/nvidiactl", code) || std::filesystem::exists("/dev/dxg", code);
+}
+
+/// Empty if CUDA can be used, else why not.
+std::string load_cuda() {
+  if (!driver_node_present()) return "this machine has no NVIDIA device";
+  // libtorch_cpu is linked alone; the CUDA half registers itself when it is loaded.
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    return fmt::format("libtorch_cuda cannot be loaded: {}", dlerror());
+  return at::hasCUDA() ? "" : "libtorch finds no usable CUDA device";
+}
+
+at::ScalarType scalar_type(DType dtype) {
+  return dtype == DType::bfloat16 ? at::kBFloat16 : dtype == DType::float16 ? at::kHalf : at::kFloat;
+}
+
+/// A cast or creation whose dtype argument is the constant `type`; null if there is none.
+const torch::jit::Node* cast_to(torch::jit::Graph& graph, at::ScalarType type) {
+  const torch::jit::Node* found = nullptr;
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    const c10::FunctionSchema* schema = node->maybeSchema();
+    if (schema == nullptr || found != nullptr) return;
+    const auto& arguments = schema->arguments();
+    for (std::size_t i = 0; i < arguments.size() && i < node->inputs().size(); ++i)
+      if (arguments[i].name() == "dtype" &&
+          constant_int(node->input(i)) == std::optional<std::int64_t>(static_cast<int>(type)))
+        found = node;
+  });
+  return found;
+}
+
+}  // namespace
+
+at::Device open_device(Device device, int index) {
+  if (device == Device::cpu) return at::kCPU;
+  if (device == Device::automatic && !driver_node_present()) return at::kCPU;
+  const std::string problem = load_cuda();
+  if (problem.empty()) {
+    const at::Device wanted(at::kCUDA, static_cast<at::DeviceIndex>(index));
+    try {
+      at::empty({1}, at::TensorOptions(wanted));
+      return wanted;
+    } catch (const std::exception& error) {
+      throw DeviceError(fmt::format("--device cuda:{}: {}", index, cause_of(error)));
+    }
+  }
+  if (device == Device::automatic) return at::kCPU;
+  throw DeviceError(fmt::format("--device cuda: {}. Use --device cpu, or run where a GPU is.", problem));
+}
+
+void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype) {
+  if (dtype == DType::keep) return;
+  const at::ScalarType wanted = scalar_type(dtype);
+  if (dtype_name(wanted) == model.dtype) return;
+  for (const at::ScalarType own : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16}) {
+    if (dtype_name(own) != model.dtype) continue;
+    if (const auto* cast = cast_to(graph, own))
+      throw InputError(fmt::format(
+          "{}: --dtype {}: the graph was traced in {} and casts to it in '{}' ({}), so in another dtype it would "
+          "be another model. Export it again with --dtype {}.",
+          model.path, dtype_name(wanted), model.dtype, cast->scopeName(), op_name(cast), dtype_name(wanted)));
+  }
+  const at::NoGradGuard no_grad;
+  for (const auto& p : model.module.named_parameters()) {
+    at::Tensor value = p.value;
+    if (value.is_floating_point() && value.scalar_type() != wanted) value.set_data(value.to(wanted));
+  }
+  model.dtype = dtype_name(wanted);
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,20 @@
+#pragma once
+// Devices and dtypes: what the flags mean in torch, and whether it is there.
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include "config/measure_config.h"
+#include "model/load_model.h"
+
+namespace sinkscope {
+
+/// The device that --device asks for. CUDA libraries are loaded only if they are asked for, or with `auto` where the
+/// driver has left a device node. Throws DeviceError if --device cuda cannot be had.
+at::Device open_device(Device device, int index);
+
+/// Moves the parameters to the dtype. Throws InputError if the graph has the model's own dtype written into its casts:
+/// moving it would change what they mean (libtorch.md 2.3).
+void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype);
+
+}  // namespace sinkscope

@@ -1,0 +1,156 @@
+#include "measure/instrument.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "config/selection.h"
+#include "graph/blocks.h"
+#include "graph/find_attention.h"
+#include "graph/inline_with_paths.h"
+#include "graph/insert_taps.h"
+#include "measure/device.h"
+#include "model/load_weights.h"
+
+namespace sinkscope {
+namespace {
+
+/// Default values of the arguments of forward after the first. Throws InputError if one has none.
+std::vector<c10::IValue> default_arguments(const LoadedModel& model) {
+  const c10::FunctionSchema schema = model.module.get_method("forward").function().getSchema();
+  const auto& arguments = schema.arguments();  // self first
+  if (arguments.size() < 2)
+    throw InputError(fmt::format("{}: forward takes no argument; token ids [B, T] are needed first.", model.path));
+  std::vector<c10::IValue> defaults;
+  std::vector<std::string> required;
+  for (std::size_t i = 2; i < arguments.size(); ++i) {
+    if (arguments[i].default_value())
+      defaults.push_back(*arguments[i].default_value());
+    else
+      required.push_back(arguments[i].name());
+  }
+  if (!required.empty())
+    throw InputError(
+        fmt::format("{}: forward requires more than token ids: {}. Export a wrapper that takes ids [B, T] alone.",
+                    model.path, fmt::join(required, ", ")));
+  return defaults;
+}
+
+bool wanted(const Site& site, const MeasureConfig& config, const std::optional<LayerSelection>& layers) {
+  if (layers && !layers->contains(site.info.layer)) return false;
+  return !config.sites || glob_matches(*config.sites, site.info.path);
+}
+
+/// Keeps the sites that --layers and --sites name and numbers them again.
+std::vector<Site> selected(std::vector<Site> sites, const MeasureConfig& config) {
+  if (!config.layers && !config.sites) return sites;
+  const auto layers = config.layers ? std::optional(LayerSelection::parse(*config.layers)) : std::nullopt;
+  std::vector<Site> kept;
+  for (Site& site : sites) {
+    if (!wanted(site, config, layers)) continue;
+    site.info.id = SiteId{static_cast<std::int64_t>(kept.size())};
+    kept.push_back(std::move(site));
+  }
+  if (kept.empty())
+    throw UsageError(fmt::format(
+        "--layers / --sites leave none of the {} attention sites. `sinkscope inspect` lists them.", sites.size()));
+  return kept;
+}
+
+void list_unmatched(InstrumentedModel& model, const std::vector<LeftAlone>& left_alone) {
+  for (const LeftAlone& softmax : left_alone) {
+    model.unmatched.push_back({softmax.path, softmax.op, softmax.reason});
+    if (softmax.looks_like_attention)
+      model.warnings.push_back(
+          {"unmatched_softmax", fmt::format("{} in '{}' looks like attention and is not measured: {}.", softmax.op,
+                                            softmax.path, softmax.reason)});
+  }
+}
+
+void check_sites(const InstrumentedModel& model, const FoundAttention& found, const MeasureConfig& config) {
+  const std::string& path = model.loaded.path;
+  if (config.expect_sites && *config.expect_sites != static_cast<std::int64_t>(found.sites.size()))
+    throw InputError(
+        fmt::format("{}: {} attention sites found, --expect-sites says {}. `sinkscope inspect {}` lists them.", path,
+                    found.sites.size(), *config.expect_sites, path));
+  if (!found.sites.empty()) return;
+  std::string softmaxes;
+  for (const LeftAlone& s : found.left_alone) softmaxes += fmt::format("\n  {} in '{}': {}", s.op, s.path, s.reason);
+  throw InputError(fmt::format(
+      "{}: found no attention in forward(). Looked for scaled_dot_product_attention and for a softmax between two "
+      "products of activations.{}{}",
+      path, softmaxes.empty() ? "" : " Left alone:", softmaxes));
+}
+
+std::set<std::string> values_of(const std::map<std::string, std::string>& map) {
+  std::set<std::string> values;
+  for (const auto& [key, value] : map) values.insert(value);
+  return values;
+}
+
+}  // namespace
+
+std::vector<c10::IValue> InstrumentedModel::inputs(const at::Tensor& first) const {
+  std::vector<c10::IValue> all{loaded.module._ivalue(), first.to(device)};
+  all.insert(all.end(), default_arguments.begin(), default_arguments.end());
+  return all;
+}
+
+InstrumentedModel instrument(const MeasureConfig& config) {
+  InstrumentedModel model;
+  model.device = open_device(config.device, config.device_index);
+  model.loaded = load_model(config.model);
+  model.default_arguments = default_arguments(model.loaded);
+
+  // Once plainly, to learn where the attention is; then with markers at the calls of the blocks that hold it.
+  FlatGraph flat = inline_with_paths(model.loaded.module);
+  std::set<std::string> site_paths;
+  {
+    const FoundAttention found = find_attention(*flat.graph);
+    check_sites(model, found, config);
+    for (const Site& site : found.sites) site_paths.insert(site.info.path);
+  }
+  const auto blocks = find_blocks(model.loaded.module, site_paths);
+  flat = inline_with_paths(model.loaded.module, values_of(blocks));
+  FoundAttention found = find_attention(*flat.graph);
+  std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites);
+  model.sites_found = found.sites.size();
+  list_unmatched(model, found.left_alone);
+  const std::vector<Site> sites = selected(std::move(found.sites), config);
+  for (const Site& site : sites) {
+    model.layout.sites.push_back(site.info);
+    model.site_inside_branch.push_back(site.inside_branch);
+    if (site.info.ordinal == 1)
+      model.warnings.push_back(
+          {"site_reused",
+           fmt::format("'{}' is called several times; each call is a site of its own.", site.info.path)});
+  }
+  for (const StreamPoint& stream : streams) model.layout.streams.push_back(stream.info);
+  insert_taps(flat, sites, streams);
+  model.tapped_graph = flat.graph;
+  model.plain_graph = inline_with_paths(model.loaded.module).graph;
+
+  if (config.weights) {
+    const LoadedWeights weights =
+        load_weights(model.loaded, {*config.weights, config.allow_missing, config.allow_unexpected});
+    model.weights = WeightsInfo{*config.weights, weights.sha256, weights.dtype, weights.casts};
+  } else if (model.loaded.external_weights) {
+    throw UsageError(fmt::format(
+        "{}: the file holds the graph only. Give its parameters with --weights FILE.safetensors.", config.model));
+  }
+  move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
+  for (const auto& p : model.loaded.module.named_parameters()) p.value.requires_grad_(false);
+  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()}) {
+    if (config.logits != Logits::all)
+      reduce_logits(*graph, config.logits == Logits::last ? KeptLogits::last : KeptLogits::none);
+    if (!model.device.is_cpu()) move_constants(*graph, model.device);
+  }
+  if (!model.device.is_cpu()) model.loaded.module.to(model.device);
+  model.plain = std::make_unique<torch::jit::Code>(model.plain_graph, "forward");
+  model.tapped = std::make_unique<torch::jit::Code>(model.tapped_graph, "forward");
+  return model;
+}
+
+}  // namespace sinkscope

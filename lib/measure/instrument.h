@@ -1,0 +1,41 @@
+#pragma once
+// A model ready to be measured: its graph inlined, its attention found, its taps in place.
+
+#include <torch/csrc/jit/runtime/interpreter.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/measure_config.h"
+#include "metric/layout.h"
+#include "model/load_model.h"
+#include "observe/observe.h"
+#include "report/report.h"
+
+namespace sinkscope {
+
+struct InstrumentedModel {
+  LoadedModel loaded;
+  std::optional<WeightsInfo> weights;
+  Layout layout;                         ///< measured sites and all streams
+  std::vector<bool> site_inside_branch;  ///< per site: below an If or Loop, so it may not run
+  std::size_t sites_found = 0;           ///< before --layers and --sites
+  std::vector<Unmatched> unmatched;
+  std::vector<Warning> warnings;
+  std::shared_ptr<torch::jit::Graph> plain_graph, tapped_graph;
+  std::unique_ptr<torch::jit::Code> plain, tapped;  ///< the same graph without and with taps
+  at::Device device = at::kCPU;
+  std::vector<c10::IValue> default_arguments;  ///< of forward, after the first
+
+  /// What the interpreter is given: the module, `first`, then the defaults.
+  std::vector<c10::IValue> inputs(const at::Tensor& first) const;
+};
+
+/// Loads MODEL, replaces its weights if asked, moves it to device and dtype, and inserts the taps.
+/// Throws InputError for models that cannot be measured, UsageError where --expect-sites, --layers or --sites do not
+/// fit, DeviceError for a device that is not there.
+InstrumentedModel instrument(const MeasureConfig& config);
+
+}  // namespace sinkscope

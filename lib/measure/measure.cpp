@@ -1,0 +1,179 @@
+#include "measure/measure.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "measure/batch_recorder.h"
+#include "observe/jacobian.h"
+
+namespace sinkscope {
+namespace {
+
+using MetricStates = std::vector<std::unique_ptr<Metric>>;
+
+std::int64_t peak_memory_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+ObservationSink sink_of(const MetricStates& metrics, Arrays* arrays) {
+  return {.site =
+              [&metrics, arrays](const SiteObservation& o) {
+                for (const auto& m : metrics) m->add_site(o);
+                if (arrays != nullptr) arrays->add_site(o);
+              },
+          .stream =
+              [&metrics, arrays](const StreamObservation& o) {
+                for (const auto& m : metrics) m->add_stream(o);
+                if (arrays != nullptr) arrays->add_stream(o);
+              },
+          .loss =
+              [&metrics](const LossObservation& o) {
+                for (const auto& m : metrics) m->add_loss(o);
+              }};
+}
+
+/// Whether every query sees only keys up to its own position, at every site that was called.
+bool is_causal(const Layout& layout) {
+  return std::all_of(layout.sites.begin(), layout.sites.end(), [](const SiteInfo& s) {
+    return s.calls == 0 || s.mask == "causal" || s.mask == "window" || s.mask == "chunk";
+  });
+}
+
+/// Logits that can be scored against the ids: [B, T, V] with every id below V.
+bool is_scorable(const at::Tensor& logits, const at::Tensor& ids) {
+  return logits.dim() == 3 && logits.is_floating_point() && logits.size(0) == ids.size(0) &&
+         logits.size(1) == ids.size(1) && (ids.numel() == 0 || ids.max().item<std::int64_t>() < logits.size(2));
+}
+
+void check_fired(const InstrumentedModel& model, MeasureResult& result) {
+  for (std::size_t i = 0; i < result.layout.sites.size(); ++i) {
+    const SiteInfo& site = result.layout.sites[i];
+    if (site.calls > 0) continue;
+    if (!model.site_inside_branch[i])
+      throw InputError(fmt::format("{}: attention site {} ({}) never fired. Run `sinkscope inspect {}`.",
+                                   model.loaded.path, i, site.path, model.loaded.path));
+    result.warnings.push_back(
+        {"site_not_reached", fmt::format("attention site {} ({}) lies in a branch that was not taken.", i, site.path)});
+  }
+}
+
+void warn_of_windows(MeasureResult& result, std::int64_t length) {
+  std::int64_t hiding = 0, width = 0;
+  for (const SiteInfo& site : result.layout.sites)
+    if (site.window && *site.window * 2 < length) ++hiding, width = *site.window;
+  if (hiding > 0)
+    result.warnings.push_back(
+        {"window_hides_key_0",
+         fmt::format("{} of {} sites have a sliding window (of {} keys) that hides key 0 from most "
+                     "of {} queries: see by_group.",
+                     hiding, result.layout.sites.size(), width, length)});
+}
+
+void warn_of_streams(const InstrumentedModel& model, const Needs& needs, MeasureResult& result) {
+  if ((needs.streams() || needs.jacobian) && model.layout.streams.empty())
+    result.warnings.push_back({"no_streams", "no block boundary was found, so residual-stream metrics have no value."});
+}
+
+void warn_of_loss(MeasureResult& result, const Input& input) {
+  for (const MetricResult& metric : result.metrics) {
+    const bool natural = input.info.source == "tokens" || input.info.source == "samples";
+    if (metric.spec->name != "loss" || !metric.measurement.value || !input.info.vocabulary || !natural) continue;
+    const double uniform = std::log(static_cast<double>(*input.info.vocabulary));
+    if (*metric.measurement.value >= uniform)
+      result.warnings.push_back(
+          {"implausible_loss", fmt::format("the loss of {:.3f} nats is no better than guessing (ln {} = {:.3f}): do "
+                                           "tokenizer, BOS and weights belong together?",
+                                           *metric.measurement.value, *input.info.vocabulary, uniform)});
+  }
+}
+
+/// Feeds the metrics that need the Jacobian; one sequence at a time, gradients on.
+void run_jacobian(const InstrumentedModel& model, const JacobianNeeds& needs, const Sequence& sequence, bool causal,
+                  const MetricStates& metrics) {
+  if (model.layout.streams.size() < 2) return;
+  const JacobianResult jacobian =
+      mixing_jacobian(*model.tapped, model.inputs(batch_input({&sequence})), model.layout.streams.front().id,
+                      model.layout.streams.back().id, needs, sequence.id);
+  const at::Tensor values = jacobian.squared_norm.contiguous();
+  JacobianObservation o;
+  o.sequence = &sequence;
+  o.causal = causal;
+  o.targets = jacobian.targets;
+  o.squared_norm.assign(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
+  for (const auto& m : metrics) m->add_jacobian(o);
+}
+
+}  // namespace
+
+at::Tensor batch_input(const std::vector<const Sequence*>& sequences) { return ids_tensor(sequences); }
+
+MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
+                      const MeasureHooks& hooks) {
+  const Needs needs = needs_of(config);
+  MeasureResult result;
+  result.layout = model.layout;
+  MetricStates metrics;
+  for (const SelectedMetric& selected : config.metrics)
+    metrics.push_back(selected.spec->make(selected.parameters, RunShape{common_length(input.sequences)}));
+  const ObservationSink sink = sink_of(metrics, hooks.arrays);
+  bool scorable = needs.loss && config.logits == Logits::all;
+  bool bidirectional_loss = false;
+
+  const auto start = std::chrono::steady_clock::now();
+  std::int64_t sequences = 0, tokens = 0;
+  for (const Batch& batch : batches(input.sequences, config.input.batch)) {
+    if (hooks.interrupted()) {
+      result.complete = false;
+      break;
+    }
+    std::vector<const Sequence*> members;
+    for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
+    BatchRecorder recorder(needs, members, result.layout);
+    {
+      const at::NoGradGuard no_grad;
+      const Taps taps = recorder.taps();
+      const c10::IValue output = run_graph(*model.tapped, model.inputs(batch_input(members)), taps);
+      // Next-token loss means something only where a position cannot see the next one.
+      if (scorable && !is_causal(result.layout)) scorable = false, bidirectional_loss = true;
+      if (scorable) {
+        const at::Tensor logits = first_tensor(output);
+        scorable = is_scorable(logits, ids_tensor(members));
+        if (scorable) recorder.add_loss(logits);
+      }
+      recorder.emit(sink);
+    }
+    result.numerical_failure |= recorder.any_invalid();
+    if (needs.jacobian)
+      for (const Sequence* sequence : members)
+        run_jacobian(model, *needs.jacobian, *sequence, is_causal(result.layout), metrics);
+    sequences += static_cast<std::int64_t>(members.size());
+    tokens += static_cast<std::int64_t>(members.size()) * batch.length;
+    hooks.progress(sequences, tokens);
+  }
+  result.run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.run.tokens_per_second = result.run.seconds > 0 ? static_cast<double>(tokens) / result.run.seconds : 0;
+  result.run.peak_memory_bytes = peak_memory_bytes();
+
+  for (std::size_t m = 0; m < metrics.size(); ++m)
+    result.metrics.push_back({config.metrics[m].spec, config.metrics[m].parameters, metrics[m]->result(result.layout)});
+  if (sequences > 0 && needs.attention()) check_fired(model, result);
+  if (needs.loss && !scorable && sequences > 0 && config.logits == Logits::all)
+    result.warnings.push_back(
+        {"no_loss", bidirectional_loss
+                        ? "the model is not causal, so there is no next-token loss."
+                        : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
+  warn_of_windows(result, input.info.max_length);
+  warn_of_streams(model, needs, result);
+  warn_of_loss(result, input);
+  return result;
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,40 @@
+#pragma once
+// Runs an instrumented model over sequences and feeds the metrics.
+
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "config/measure_config.h"
+#include "input/input.h"
+#include "measure/arrays.h"
+#include "measure/instrument.h"
+#include "report/report.h"
+
+namespace sinkscope {
+
+struct MeasureHooks {
+  std::function<bool()> interrupted = [] { return false; };  ///< asked between batches
+  std::function<void(std::int64_t sequences, std::int64_t tokens)> progress = [](auto, auto) {};
+  Arrays* arrays = nullptr;  ///< also fed, if given
+};
+
+struct MeasureResult {
+  std::vector<MetricResult> metrics;
+  std::vector<Warning> warnings;
+  Layout layout;  ///< with what the calls showed
+  RunInfo run;
+  bool complete = true;            ///< false: interrupted; the metrics cover the sequences that ran
+  bool numerical_failure = false;  ///< a NaN, an Inf or a wrong row sum was found
+};
+
+/// Runs every batch once (and once more with gradients where a metric needs the Jacobian). The model's output is not
+/// changed. Throws InputError if the model fails or a site that cannot be in an untaken branch never fired, DeviceError
+/// when memory runs out.
+MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
+                      const MeasureHooks& hooks);
+
+/// The model's input for one batch: ids [B, T], or rows of the tensor that was given with --tensor.
+at::Tensor batch_input(const std::vector<const Sequence*>& sequences);
+
+}  // namespace sinkscope

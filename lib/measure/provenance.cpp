@@ -1,0 +1,95 @@
+#include "measure/provenance.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <torch/version.h>
+
+#include <chrono>
+
+namespace sinkscope {
+namespace {
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+std::string now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::now())); }
+
+ModelInfo model_info(const InstrumentedModel& model) {
+  ModelInfo info;
+  info.path = model.loaded.path;
+  info.sha256 = model.loaded.sha256;
+  info.parameters = model.loaded.parameters;
+  info.dtype = model.loaded.dtype;
+  info.vocabulary = model.loaded.vocabulary();
+  info.metadata = model.loaded.metadata;
+  if (info.metadata.is_object()) info.metadata.erase("samples");
+  info.weights = model.weights;
+  return info;
+}
+
+SettingsInfo settings_info(const InstrumentedModel& model, const MeasureConfig& config) {
+  SettingsInfo info;
+  info.device = model.device.str();
+  info.dtype = model.loaded.dtype;
+  info.torch = TORCH_VERSION;
+  if (!model.device.is_cpu()) info.cuda = std::to_string(at::detail::getCUDAHooks().versionCUDART());
+  info.threads = at::get_num_threads();
+  info.batch_tokens = kBatchTokens;
+  (void)config;
+  return info;
+}
+
+}  // namespace
+
+void set_threads(const MeasureConfig& config) {
+  at::set_num_threads(static_cast<int>(config.threads.value_or(usable_cores())));
+}
+
+ModelFacts facts_of(const InstrumentedModel& model) {
+  ModelFacts facts = facts_from_metadata(model.loaded.metadata, model.loaded.path);
+  facts.positions = model.loaded.positions();
+  return facts;
+}
+
+Report report_head(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
+                   std::vector<std::string> argv) {
+  Report report;
+  report.labels = config.labels;
+  report.created = now();
+  report.argv = std::move(argv);
+  report.preset = config.preset.value_or("");
+  report.effective_config = effective_json(config);
+  report.model = model_info(model);
+  report.input = input.info;
+  report.settings = settings_info(model, config);
+  report.unmatched = model.unmatched;
+  const auto add = [&](const std::vector<Warning>& warnings) {
+    report.warnings.insert(report.warnings.end(), warnings.begin(), warnings.end());
+  };
+  auto deviations = config.protocol_deviations;
+  for (std::string& d : input_deviations(config, static_cast<std::int64_t>(input.sequences.size())))
+    deviations.push_back(std::move(d));
+  if (!deviations.empty())
+    add({{"protocol_deviation",
+          fmt::format("not the protocol of {}: {}.", config.preset.value_or(""), fmt::join(deviations, "; "))}});
+  add(model.warnings);
+  add(input.warnings);
+  return report;
+}
+
+void complete_report(Report& report, const InstrumentedModel&, MeasureResult result, const Input&) {
+  report.complete = result.complete;
+  report.numerical_failure = result.numerical_failure;
+  report.layout = std::move(result.layout);
+  report.metrics = std::move(result.metrics);
+  report.run = result.run;
+  report.warnings.insert(report.warnings.end(), result.warnings.begin(), result.warnings.end());
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,144 @@
+#include "measure/recognise_mask.h"
+
+#include <ATen/Functions.h>
+
+#include <functional>
+#include <limits>
+
+namespace sinkscope {
+namespace {
+
+constexpr std::int64_t kRows = 1024;  // rows compared at a time: bounds the temporaries
+
+/// Bool [1 or B, 1 or H, rows, K] of the rows [begin, end).
+using VisibleRows = std::function<at::Tensor(std::int64_t begin, std::int64_t end)>;
+
+/// [rows, K] bool of what a query sees by position.
+at::Tensor expected_rows(MaskKind kind, std::int64_t width, std::int64_t begin, std::int64_t end, std::int64_t keys,
+                         at::Device device) {
+  const at::Tensor i = at::arange(begin, end, at::TensorOptions(at::kLong).device(device)).unsqueeze(1);
+  const at::Tensor j = at::arange(keys, at::TensorOptions(at::kLong).device(device)).unsqueeze(0);
+  at::Tensor visible = j <= i;
+  if (kind == MaskKind::window) visible = visible.logical_and(i - j < width);
+  if (kind == MaskKind::chunk)
+    visible = visible.logical_and(at::floor_divide(i, at::Scalar(width)) == at::floor_divide(j, at::Scalar(width)));
+  return visible;
+}
+
+std::shared_ptr<const Visibility> shared(Visibility v) { return std::make_shared<const Visibility>(std::move(v)); }
+
+struct Survey {
+  bool full = true, causal_only = true, same = true;
+  std::int64_t most = 0;  // largest number of visible keys of a query
+  at::Tensor counts;      // [b, h, Q]
+};
+
+Survey survey(const VisibleRows& rows, std::int64_t queries, std::int64_t keys) {
+  Survey result;
+  std::vector<at::Tensor> counts;
+  for (std::int64_t begin = 0; begin < queries; begin += kRows) {
+    const std::int64_t end = std::min(queries, begin + kRows);
+    const at::Tensor visible = rows(begin, end);
+    const at::Tensor first = visible.narrow(0, 0, 1).narrow(1, 0, 1);
+    result.same = result.same && (visible.size(0) * visible.size(1) == 1 || (visible == first).all().item<bool>());
+    result.full = result.full && visible.all().item<bool>();
+    const at::Tensor causal = expected_rows(MaskKind::causal, 0, begin, end, keys, visible.device());
+    result.causal_only = result.causal_only && !visible.logical_and(causal.logical_not()).any().item<bool>();
+    counts.push_back(visible.sum(-1));
+  }
+  result.counts = counts.empty() ? at::zeros({1, 1, 0}, at::kLong) : at::cat(counts, 2);
+  result.most = result.counts.numel() == 0 ? 0 : result.counts.max().item<std::int64_t>();
+  return result;
+}
+
+bool matches(const VisibleRows& rows, MaskKind kind, std::int64_t width, std::int64_t queries, std::int64_t keys) {
+  for (std::int64_t begin = 0; begin < queries; begin += kRows) {
+    const std::int64_t end = std::min(queries, begin + kRows);
+    const at::Tensor visible = rows(begin, end);
+    if (!(visible == expected_rows(kind, width, begin, end, keys, visible.device())).all().item<bool>()) return false;
+  }
+  return true;
+}
+
+RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int64_t keys, std::int64_t first_keys) {
+  RecognisedMask mask;
+  const Survey seen = survey(rows, queries, keys);
+  if (seen.full && (queries > 1 || keys > 1)) {
+    mask.kind = MaskKind::none;
+    mask.visibility = {shared(Visibility::full(queries, keys))};
+    return mask;
+  }
+  if (seen.same && seen.causal_only && queries == keys) {
+    for (const MaskKind kind : {MaskKind::causal, MaskKind::window, MaskKind::chunk}) {
+      if (!matches(rows, kind, seen.most, queries, keys)) continue;
+      mask.kind = kind;
+      mask.width = kind == MaskKind::causal ? 0 : seen.most;
+      mask.visibility = {shared(kind == MaskKind::causal   ? Visibility::causal(queries, keys)
+                                : kind == MaskKind::window ? Visibility::window(queries, seen.most)
+                                                           : Visibility::chunk(queries, seen.most))};
+      return mask;
+    }
+  }
+  mask.kind = MaskKind::other;
+  mask.visible_keys = seen.counts.to(at::kDouble);
+  const std::int64_t leading = std::min(first_keys, keys);
+  std::vector<at::Tensor> leading_seen;
+  for (std::int64_t begin = 0; begin < queries; begin += kRows)
+    leading_seen.push_back(rows(begin, std::min(queries, begin + kRows)).narrow(3, 0, leading));
+  const at::Tensor first_seen = at::cat(leading_seen, 2).to(at::kCPU, at::kByte);
+  const at::Tensor counts = seen.counts.to(at::kCPU);
+  for (std::int64_t b = 0; b < counts.size(0); ++b) {
+    const at::Tensor row_counts = counts[b][0].contiguous(), flags = first_seen[b][0].contiguous();
+    mask.visibility.push_back(
+        shared(Visibility::other(MaskKind::other, keys, seen.causal_only,
+                                 std::vector<std::int64_t>(row_counts.const_data_ptr<std::int64_t>(),
+                                                           row_counts.const_data_ptr<std::int64_t>() + queries),
+                                 leading,
+                                 std::vector<std::uint8_t>(flags.const_data_ptr<std::uint8_t>(),
+                                                           flags.const_data_ptr<std::uint8_t>() + queries * leading))));
+  }
+  return mask;
+}
+
+/// [1 or B, 1 or H, Q or 1, K or 1]: leading dims added, expanded ones (stride 0) kept once.
+at::Tensor compact(at::Tensor mask) {
+  while (mask.dim() < 4) mask = mask.unsqueeze(0);
+  for (std::int64_t dim = 0; dim < 2; ++dim)
+    if (mask.size(dim) > 1 && mask.stride(dim) == 0) mask = mask.narrow(dim, 0, 1);
+  return mask;
+}
+
+}  // namespace
+
+RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
+                              std::int64_t first_keys) {
+  const at::Tensor small = compact(mask);
+  const at::Tensor whole = small.expand({small.size(0), small.size(1), queries, keys});
+  const bool is_bool = mask.scalar_type() == at::kBool;
+  RecognisedMask result = recognise(
+      [&](std::int64_t begin, std::int64_t end) {
+        const at::Tensor rows = whole.narrow(2, begin, end - begin);
+        return is_bool ? rows : rows > kMaskedBelow;
+      },
+      queries, keys, first_keys);
+  result.exact = true;
+  for (std::int64_t begin = 0; !is_bool && result.exact && begin < queries; begin += kRows) {
+    const at::Tensor rows = whole.narrow(2, begin, std::min(queries, begin + kRows) - begin);
+    result.exact = !(rows > kMaskedBelow).logical_and(rows != 0).any().item<bool>();
+  }
+  return result;
+}
+
+RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weights, std::int64_t first_keys) {
+  const double lowest =
+      scores.scalar_type() == at::kHalf ? -65504.0 : static_cast<double>(std::numeric_limits<float>::lowest());
+  return recognise(
+      [&](std::int64_t begin, std::int64_t end) {
+        const at::Tensor s = scores.narrow(2, begin, end - begin);
+        const at::Tensor p = weights.narrow(2, begin, end - begin);
+        return (s <= lowest / 2).logical_or((s <= kMaskedBelow).logical_and(p == 0)).logical_not();
+      },
+      weights.size(2), weights.size(3), first_keys);
+}
+
+}  // namespace sinkscope

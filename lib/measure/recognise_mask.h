@@ -1,0 +1,37 @@
+#pragma once
+// Recognises what a materialised mask lets every query see.
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+
+#include "metric/visibility.h"
+
+namespace sinkscope {
+
+struct RecognisedMask {
+  MaskKind kind =
+      MaskKind::other;     ///< none, causal, window, chunk; other where sequences or heads differ or nothing fits
+  std::int64_t width = 0;  ///< of a window or chunk
+  /// Only visibility: 0 at every visible pair, so the score function replaces the mask.
+  bool exact = false;
+  /// Of the first head: one for all sequences, or one per sequence where they differ.
+  std::vector<std::shared_ptr<const Visibility>> visibility;
+  /// [1 or B, 1 or H, Q] float64: keys that each query sees; undefined where `kind` says it all.
+  at::Tensor visible_keys;
+};
+
+/// The lowest additive value that is no mask: finite biases (ALiBi, relative positions) stay above it, every fill value
+/// that is used for masking (-1e4, -1e9, the lowest finite value, -inf) lies below.
+inline constexpr double kMaskedBelow = -9000;
+
+/// mask: bool (true: visible) or additive, broadcastable to [B, H, queries, keys]. Compared exactly, block by block.
+/// `first_keys`: for how many leading keys Visibility::sees is needed.
+RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys, std::int64_t first_keys);
+
+/// Where a model built the matrix itself: a pair is masked if its score is below any finite one, or if its score lies
+/// under kMaskedBelow and its probability is exactly 0. scores, weights: [B, H, Q, K].
+RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weights, std::int64_t first_keys);
+
+}  // namespace sinkscope

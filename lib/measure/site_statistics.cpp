@@ -1,0 +1,195 @@
+#include "measure/site_statistics.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/fused_statistics.h"
+#include "kernels/row_blocks.h"
+
+namespace sinkscope {
+namespace {
+
+constexpr std::size_t kCachedMasks = 2;  // models alternate between a full and a windowed mask
+
+std::shared_ptr<const Visibility> shared(Visibility v) { return std::make_shared<const Visibility>(std::move(v)); }
+
+/// [1, 1, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
+at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_keys, at::Device device) {
+  at::Tensor visible = visible_keys;
+  if (!visible.defined()) {
+    visible = at::empty({1, 1, site.queries}, at::kDouble);
+    double* data = visible.mutable_data_ptr<double>();
+    for (std::int64_t i = 0; i < site.queries; ++i) data[i] = static_cast<double>(site.visibility.front()->visible(i));
+  }
+  return at::where(visible > 1, visible.log().reciprocal(), at::zeros({}, at::kDouble)).to(device);
+}
+
+/// entropy [B, H, Q]; row_sum [B, H, Q].
+void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy, const at::Tensor& row_sum,
+                 const at::Tensor& visible_keys) {
+  if (needs.entropy) {
+    const at::Tensor wide = entropy.to(at::kDouble);
+    site.entropy_sum = wide.sum(-1);
+    site.normalised_entropy_sum = (wide * inverse_log_visible(site, visible_keys, entropy.device())).sum(-1);
+  }
+  if (site.queries == 0) return;
+  at::Tensor error = (row_sum.to(at::kDouble) - 1).abs();
+  if (visible_keys.defined())
+    error = at::where(visible_keys.to(error.device()) > 0, error, at::zeros({}, error.options()));
+  // A row whose own sum is right must also have reached the columns.
+  const at::Tensor lost = (site.column_sum.sum(-1, false, at::kDouble) - row_sum.sum(-1, false, at::kDouble)).abs();
+  site.row_sum_error = at::maximum(error.amax(-1), lost / static_cast<double>(site.queries));
+}
+
+void norms(SiteBatch& site, const AttentionView& view, const Needs& needs) {
+  if (needs.key_norms) site.key_norm = first_and_others_norms(view.key);
+  if (needs.value_norms) site.value_norm = first_and_others_norms(view.value);
+  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output);
+}
+
+FirstKeysRequest first_keys_request(const SiteBatch& site, const Needs& needs,
+                                    const std::optional<at::Tensor>& non_trigger) {
+  FirstKeysRequest request;
+  request.keys = needs.first_keys;
+  request.tail_rows = needs.tail_window;
+  request.after_first_k = needs.after_first_k;
+  if (non_trigger && non_trigger->size(1) == site.queries) request.selected = *non_trigger;
+  return request;
+}
+
+void set_mask(SiteBatch& site, const RecognisedMask& mask) {
+  site.mask = mask.kind;
+  site.mask_width = mask.width;
+  site.visibility = mask.visibility;
+}
+
+SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
+                  MaskCache& masks) {
+  SiteBatch site;
+  site.batch = view.query.size(0), site.heads = view.query.size(1), site.queries = view.query.size(2);
+  site.kv_heads = view.key.size(1), site.keys = view.key.size(2), site.head_dim = view.query.size(3);
+  site.row_sum_tolerance = view.query.element_size() < 4 ? 2e-2 : 1e-3;
+  at::Tensor visible_keys;
+  const RecognisedMask* mask = nullptr;
+  if (view.mask) {
+    mask = &masks.recognise(*view.mask, site.queries, site.keys, std::max(needs.first_keys, needs.after_first_k));
+    set_mask(site, *mask);
+    visible_keys = mask->visible_keys;
+  } else {
+    site.mask = view.is_causal ? MaskKind::causal : MaskKind::none;
+    site.visibility = {shared(view.is_causal ? Visibility::causal(site.queries, site.keys)
+                                             : Visibility::full(site.queries, site.keys))};
+  }
+  AttentionCall call = attention_call(view, mask);
+  std::string why;
+  const bool fused = fused_statistics_supports(call, &why);
+  site.measured_by = fused ? "fused" : "blocks";
+  if (!fused) site.reason = why;
+  if (!call.lse.defined() && (needs.first_keys > 0 || needs.full_pass())) call.lse = log_sum_exp(call);
+  if (needs.first_keys > 0) site.first_keys = first_keys_sums(call, first_keys_request(site, needs, non_trigger));
+  if (needs.full_pass()) {
+    const FullPass pass = fused ? fused_statistics(call) : row_block_statistics(call);
+    site.column_sum = pass.column_sum.to(at::kFloat);
+    reduce_rows(site, needs, pass.entropy, pass.row_sum, visible_keys);
+  }
+  norms(site, view, needs);
+  return site;
+}
+
+/// First-key statistics read from the probabilities [B, H, Q, K].
+FirstKeysSums first_keys_of(const at::Tensor& weights, const FirstKeysRequest& request) {
+  FirstKeysSums sums;
+  const std::int64_t rows = weights.size(2), keys = weights.size(3);
+  const auto column0 = [&](std::int64_t begin, std::int64_t count) {
+    return weights.select(3, 0).narrow(2, begin, count).sum(-1, false, at::kDouble);
+  };
+  sums.key_sum = weights.narrow(3, 0, std::min(request.keys, keys)).sum(2, false, at::kDouble);
+  if (rows == 0 || keys == 0) return sums;
+  sums.first_query = weights.select(3, 0).select(2, 0).to(at::kDouble);
+  sums.last_query = weights.select(3, 0).select(2, rows - 1).to(at::kDouble);
+  const std::int64_t tail = std::min(request.tail_rows, rows);
+  if (request.tail_rows > 0) sums.tail_sum = column0(rows - tail, tail);
+  if (const std::int64_t k = request.after_first_k; k > 0) {
+    const std::int64_t skipped = std::min(k, rows);
+    sums.after_first_k_sum =
+        weights.narrow(2, skipped, rows - skipped).narrow(3, 0, std::min(k, keys)).sum({2, 3}, false, at::kDouble);
+  }
+  if (request.selected)
+    sums.selected_sum = (weights.select(3, 0).to(at::kDouble) * request.selected->to(at::kDouble).unsqueeze(1)).sum(-1);
+  return sums;
+}
+
+SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
+  SiteBatch site;
+  site.batch = view.weights.size(0), site.heads = view.weights.size(1), site.queries = view.weights.size(2);
+  site.keys = view.weights.size(3);
+  const bool fits = view.key.dim() == 4 && view.value.dim() == 4 && view.key.size(0) == site.batch &&
+                    view.key.size(2) == site.keys && view.value.size(2) == site.keys && view.key.size(1) > 0 &&
+                    site.heads % view.key.size(1) == 0;
+  if (!fits)
+    throw InputError(
+        fmt::format("attention probabilities of shape {} do not fit keys of shape {} and values of shape {}",
+                    fmt::join(view.weights.sizes(), " x "), fmt::join(view.key.sizes(), " x "),
+                    fmt::join(view.value.sizes(), " x ")));
+  site.kv_heads = view.key.size(1), site.head_dim = view.key.size(3);
+  site.row_sum_tolerance = view.output.element_size() < 4 ? 2e-2 : 1e-3;
+  site.measured_by = "materialised";
+  site.reason = "the model builds the attention matrix itself";
+  const RecognisedMask mask =
+      recognise_scores(view.scores, view.weights, std::max(needs.first_keys, needs.after_first_k));
+  set_mask(site, mask);
+  if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
+  if (needs.full_pass()) {
+    const at::Tensor p = view.weights.to(at::kFloat);
+    site.column_sum = p.sum(2, false, at::kDouble).to(at::kFloat);
+    reduce_rows(site, needs, at::xlogy(p, p).sum(-1, false, at::kDouble).neg(), p.sum(-1, false, at::kDouble),
+                mask.visible_keys);
+  }
+  norms(site, view, needs);
+  return site;
+}
+
+}  // namespace
+
+const RecognisedMask& MaskCache::recognise(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
+                                           std::int64_t first_keys) {
+  const auto version = static_cast<std::uint32_t>(mask.is_inference() ? 0 : mask._version());
+  for (const Entry& entry : entries_)
+    if (entry.mask.const_data_ptr() == mask.const_data_ptr() && entry.mask.sizes() == mask.sizes() &&
+        entry.mask.strides() == mask.strides() && entry.mask.scalar_type() == mask.scalar_type() &&
+        entry.version == version)
+      return entry.recognised;
+  if (entries_.size() >= kCachedMasks) entries_.pop_front();
+  entries_.push_back({mask, version, recognise_mask(mask, queries, keys, first_keys)});
+  return entries_.back().recognised;
+}
+
+AttentionCall attention_call(const AttentionView& view, const RecognisedMask* mask) {
+  AttentionCall call;
+  call.query = view.query;
+  call.key = view.key;
+  call.lse = view.lse;
+  call.score.scale = view.scale;
+  call.score.causal = view.is_causal;
+  if (mask == nullptr) return call;
+  const bool by_position = mask->exact && mask->kind != MaskKind::other && mask->kind != MaskKind::padding;
+  if (!by_position) {
+    call.mask = *view.mask;
+    return call;
+  }
+  call.score.causal = call.score.causal || mask->kind != MaskKind::none;
+  if (mask->kind == MaskKind::window) call.score.window = mask->width;
+  if (mask->kind == MaskKind::chunk) call.score.chunk = mask->width;
+  return call;
+}
+
+SiteBatch site_statistics(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
+                          MaskCache& masks) {
+  return view.materialised() ? of_weights(view, needs, non_trigger) : of_sdpa(view, needs, non_trigger, masks);
+}
+
+}  // namespace sinkscope

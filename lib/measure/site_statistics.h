@@ -1,0 +1,64 @@
+#pragma once
+// The statistics of one attention call, for a batch of sequences of equal length.
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/needs.h"
+#include "kernels/first_keys.h"
+#include "kernels/norms.h"
+#include "measure/recognise_mask.h"
+#include "observe/attention_view.h"
+
+namespace sinkscope {
+
+/// B sequences, H query heads, G KV heads, Q queries, K keys. Tensors that no metric needs are undefined. On the
+/// model's device.
+struct SiteBatch {
+  std::int64_t batch = 0, heads = 0, kv_heads = 0, head_dim = 0, queries = 0, keys = 0;
+  MaskKind mask = MaskKind::none;
+  std::int64_t mask_width = 0;
+  std::vector<std::shared_ptr<const Visibility>> visibility;  ///< one for all sequences, or one each
+  std::string measured_by;                                    ///< fused | blocks | materialised
+  std::optional<std::string> reason;                          ///< why not fused
+  FirstKeysSums first_keys;                                   ///< [B, H, ...] float64
+  at::Tensor column_sum;                                      ///< [B, H, K] float32
+  at::Tensor entropy_sum;                                     ///< [B, H] float64
+  at::Tensor normalised_entropy_sum;                          ///< [B, H] float64
+  at::Tensor row_sum_error;         ///< [B, H] float64: largest distance of a row sum from what it should be
+  double row_sum_tolerance = 1e-3;  ///< beyond it a head has no value: 1e-3 in float32, 2e-2 in 16 bit
+  FirstAndOthers key_norm, value_norm;
+  MeanAndLast head_output_norm;
+};
+
+/// Masks are shared by the layers of a model: what was recognised is kept while the tensor is unchanged.
+class MaskCache {
+ public:
+  const RecognisedMask& recognise(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
+                                  std::int64_t first_keys);
+  void clear() { entries_.clear(); }
+
+ private:
+  struct Entry {
+    at::Tensor mask;  // kept alive, so that its address cannot be reused by another tensor
+    std::uint32_t version;
+    RecognisedMask recognised;
+  };
+  std::deque<Entry> entries_;
+};
+
+/// `non_trigger` [B, T] bool: queries in the non_trigger series; used where T is the number of queries.
+/// Throws InputError for shapes that are no attention.
+SiteBatch site_statistics(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
+                          MaskCache& masks);
+
+/// The call as the kernels take it: a mask that is pure visibility has become part of the score function.
+AttentionCall attention_call(const AttentionView& view, const RecognisedMask* mask);
+
+}  // namespace sinkscope

@@ -1,0 +1,129 @@
+#include "measure/verify.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "measure/batch_recorder.h"
+#include "measure/measure.h"
+#include "measure/verify_statistics.h"
+
+namespace sinkscope {
+namespace {
+
+constexpr double kPrefixTolerance = 1e-3, kPrefixTolerance16Bit = 3e-2;  // relative to the largest logit
+
+/// Equal bit for bit, NaN included.
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
+  const at::Tensor x = a.contiguous(), y = b.contiguous();
+  return at::equal(x.view(at::kByte), y.view(at::kByte));
+}
+
+/// Runs the plain graph on ids, turning a failure into one that names the length.
+at::Tensor plain_output(const InstrumentedModel& model, const at::Tensor& ids, const char* why) {
+  try {
+    return first_tensor(run_graph(*model.plain, model.inputs(ids), {})).clone();
+  } catch (const InputError& error) {
+    throw InputError(fmt::format(
+        "{}: --verify: {} ({} tokens) fails: {} Is a length baked into the trace? Export it with scripts/export_hf.py.",
+        model.loaded.path, why, ids.size(1), error.what()));
+  }
+}
+
+/// The first sequences of a call, as many as the materialised matrix is reasonable for.
+AttentionView first_sequences(AttentionView view) {
+  constexpr std::int64_t kElements = std::int64_t{1} << 26;
+  const std::int64_t queries = view.output.size(2), matrix = view.output.size(1) * queries * view.key.size(2);
+  const std::int64_t batch = view.output.size(0);
+  const std::int64_t kept =
+      queries > kVerifiedLength ? 1 : std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, matrix), 1, batch);
+  const auto cut = [&](at::Tensor& x) {
+    if (x.defined() && x.dim() > 0 && x.size(0) == batch) x = x.narrow(0, 0, kept);
+  };
+  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.lse, &view.weights, &view.scores})
+    cut(*x);
+  if (view.mask && view.mask->dim() == 4) cut(*view.mask);
+  return view;
+}
+
+bool causal(const Layout& layout) {
+  return std::all_of(layout.sites.begin(), layout.sites.end(), [](const SiteInfo& s) {
+    return s.calls == 0 || s.mask == "causal" || s.mask == "window" || s.mask == "chunk";
+  });
+}
+
+/// Whether the first half of the positions, run alone, gives the logits that it has in the whole sequence. Throws for
+/// causal models that do not. Empty where it cannot be told.
+bool prefix_consistent(const InstrumentedModel& model, const at::Tensor& ids, const at::Tensor& whole, bool is_causal) {
+  const std::int64_t half = ids.size(1) / 2;
+  if (half < 1) return true;
+  const at::Tensor part = plain_output(model, ids.narrow(1, 0, half).contiguous(), "half the sequence");
+  if (!is_causal || whole.dim() < 2 || part.dim() != whole.dim() || whole.size(1) != ids.size(1) ||
+      part.size(1) != half)
+    return is_causal;
+  const at::Tensor expected = whole.narrow(1, 0, half).to(at::kDouble), got = part.to(at::kDouble);
+  const double scale = std::max(1e-30, expected.abs().max().item<double>());
+  const double difference = (got - expected).abs().max().item<double>() / scale;
+  const double tolerance = whole.element_size() < 4 ? kPrefixTolerance16Bit : kPrefixTolerance;
+  if (!(difference <= tolerance))
+    throw InputError(fmt::format(
+        "{}: --verify: the first {} tokens alone give other logits than at the beginning of {} tokens (relative "
+        "difference {:.2g}). A length is baked into the trace, or a position sees later ones.",
+        model.loaded.path, half, ids.size(1), difference));
+  return true;
+}
+
+}  // namespace
+
+VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, const Input& input) {
+  const at::NoGradGuard no_grad;
+  const Batch batch = batches(input.sequences, config.input.batch).front();
+  std::vector<const Sequence*> members;
+  for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
+  const at::Tensor ids = batch_input(members);
+
+  VerifyInfo info;
+  info.sequences = static_cast<std::int64_t>(members.size());
+  const at::Tensor plain = plain_output(model, ids, "the first batch");
+  if (!same_bits(plain, plain_output(model, ids, "the first batch")))
+    throw InputError(
+        fmt::format("{}: --verify: two runs on the same ids differ. Is dropout active? Export the model in eval mode.",
+                    model.loaded.path));
+
+  Needs needs = needs_of(config);
+  needs.jacobian.reset();
+  needs.loss = false;
+  Layout layout = model.layout;
+  ErrorTable errors;
+  BatchRecorder recorder(needs, members, layout);
+  Taps taps = recorder.taps();
+  const auto record_site = taps.site;
+  const auto record_stream = taps.stream;
+  if (record_site)
+    taps.site = [&](SiteId id, const AttentionView& view) {
+      record_site(id, view);
+      compare_site(first_sequences(view), needs, errors);
+    };
+  if (record_stream)
+    taps.stream = [&](StreamId id, const at::Tensor& x) {
+      compare_stream(x, needs, errors);
+      return record_stream(id, x);
+    };
+  const at::Tensor tapped = first_tensor(run_graph(*model.tapped, model.inputs(ids), taps));
+  info.logits_bit_identical = same_bits(plain, tapped);
+  if (!info.logits_bit_identical)
+    throw Error(
+        Exit::internal,
+        fmt::format("{}: --verify: the output with measurement on differs from the plain run. Please report this.",
+                    model.loaded.path));
+  info.prefix_consistent = prefix_consistent(model, ids, plain, causal(layout));
+  info.max_error = errors.entries();
+  return info;
+}
+
+}  // namespace sinkscope

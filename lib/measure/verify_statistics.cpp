@@ -1,0 +1,126 @@
+#include "measure/verify_statistics.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/fused_statistics.h"
+#include "kernels/reference.h"
+#include "kernels/row_blocks.h"
+#include "kernels/stream_statistics.h"
+#include "measure/site_statistics.h"
+
+namespace sinkscope {
+namespace {
+
+/// Positions that stay when a long sequence is checked on sampled rows: spread evenly, first and last included.
+at::Tensor sampled_rows(std::int64_t length) {
+  return at::linspace(0, static_cast<double>(length - 1), kVerifiedRows, at::kDouble).round().to(at::kLong);
+}
+
+void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable& errors) {
+  const auto norms = [](const at::Tensor& x) { return x.to(at::kDouble).norm(2, {-1}, false); };
+  const auto first_and_others = [&](const char* name, const FirstAndOthers& got, const at::Tensor& x) {
+    if (!got.first.defined()) return;
+    const at::Tensor n = norms(x);
+    errors.compare(name, got.first, n.select(2, 0), true);
+    if (n.size(2) > 1) errors.compare(name, got.others, n.narrow(2, 1, n.size(2) - 1).mean(-1), true);
+  };
+  first_and_others("key_norm", site.key_norm, view.key);
+  first_and_others("value_norm", site.value_norm, view.value);
+  if (site.head_output_norm.mean.defined())
+    errors.compare("head_output_norm", site.head_output_norm.mean, norms(view.output).mean(-1), true);
+}
+
+void compare_matrix(const SiteBatch& site, const at::Tensor& p, ErrorTable& errors) {
+  const auto rows = static_cast<double>(site.queries);
+  if (site.first_keys.key_sum.defined())
+    errors.compare("first_token_mass", site.first_keys.key_sum.select(2, 0) / rows, p.select(3, 0).sum(-1) / rows,
+                   false);
+  if (site.column_sum.defined())
+    errors.compare("column_mean", site.column_sum.to(at::kDouble) / rows, p.sum(2) / rows, false);
+  if (site.entropy_sum.defined())
+    errors.compare("attention_entropy", site.entropy_sum / rows, at::xlogy(p, p).sum(-1).neg().sum(-1) / rows, false);
+}
+
+/// Long sequences: first-key probabilities, row sums and entropies of single rows.
+void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& errors) {
+  const std::int64_t queries = call.query.size(2), keys = call.key.size(2),
+                     group = call.query.size(1) / call.key.size(1);
+  const at::Tensor rows = sampled_rows(queries).to(call.query.device());
+  FullPass pass;
+  if (needs.full_pass()) pass = fused_statistics_supports(call) ? fused_statistics(call) : row_block_statistics(call);
+  for (std::int64_t r = 0; r < rows.size(0); ++r) {
+    const std::int64_t i = rows[r].item<std::int64_t>();
+    AttentionCall row = call;
+    row.query = call.query.narrow(2, i, 1);
+    const at::Tensor k = call.key.to(at::kDouble).repeat_interleave(group, 1);
+    at::Tensor s = at::matmul(row.query.to(at::kDouble), k.transpose(-1, -2)) * call.score.scale;  // [B, H, 1, K]
+    at::Tensor hidden = at::ones({keys}, at::TensorOptions(at::kBool).device(s.device()));
+    const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i, keys);
+    if (end > first) hidden.narrow(0, first, end - first).fill_(false);
+    s = s.masked_fill(hidden, -INFINITY);
+    const at::Tensor p = at::softmax(s, -1).squeeze(2);
+    errors.compare("log_sum_exp", call.lse.select(2, i), at::logsumexp(s, {-1}).squeeze(2), false);
+    if (pass.entropy.defined())
+      errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), false);
+    if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), false);
+  }
+}
+
+}  // namespace
+
+void ErrorTable::compare(const std::string& statistic, const at::Tensor& got, const at::Tensor& expected,
+                         bool relative) {
+  const at::Tensor a = got.to(at::kCPU, at::kDouble), b = expected.to(at::kCPU, at::kDouble);
+  if (a.numel() == 0) return;
+  at::Tensor difference = (a - b).abs();
+  if (relative) difference = difference / b.abs().clamp_min(1e-30);
+  // Equal infinities and NaN at the same place agree; NaN at one place only is the largest error there is.
+  difference = difference.masked_fill((a == b).logical_or(a.isnan().logical_and(b.isnan())), 0).nan_to_num(INFINITY);
+  double& largest = largest_.try_emplace(statistic, 0.0).first->second;
+  largest = std::max(largest, difference.max().item<double>());
+}
+
+std::vector<std::pair<std::string, Number>> ErrorTable::entries() const { return {largest_.begin(), largest_.end()}; }
+
+void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& errors) {
+  MaskCache masks;
+  const SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
+  compare_norms(site, view, errors);
+  if (view.materialised()) {
+    compare_matrix(site, at::softmax(view.scores.to(at::kDouble), -1), errors);
+    return;
+  }
+  const RecognisedMask* mask =
+      view.mask ? &masks.recognise(*view.mask, site.queries, site.keys, std::max(needs.first_keys, needs.after_first_k))
+                : nullptr;
+  AttentionCall call = attention_call(view, mask);
+  if (site.queries <= kVerifiedLength) {
+    call.mask = view.mask;  // the reference takes the mask itself, not what was recognised
+    if (view.mask) call.score = {.scale = view.scale, .causal = view.is_causal};
+    const Reference truth = reference(call);
+    compare_matrix(site, truth.probabilities, errors);
+    if (view.lse.defined())
+      errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, false);
+  } else if (!call.mask) {
+    if (!call.lse.defined()) call.lse = log_sum_exp(call);
+    compare_rows(call, needs, errors);
+  }
+}
+
+void compare_stream(const at::Tensor& stream, const Needs& needs, ErrorTable& errors) {
+  if (stream.dim() != 3 || !stream.is_floating_point()) return;
+  const StreamStatistics got =
+      stream_statistics(stream.detach(), {needs.stream_extremes, needs.massive_magnitude, needs.massive_ratio});
+  const at::Tensor x = stream.detach().to(at::kDouble);
+  errors.compare("hidden_norm", got.norm, x.norm(2, {-1}, false), true);
+  if (!needs.stream_extremes) return;
+  const at::Tensor sorted = std::get<0>(x.abs().flatten(1).sort(-1));
+  errors.compare("massive_activation_top1", got.top_value.select(1, 0).abs(), sorted.select(1, sorted.size(1) - 1),
+                 true);
+  errors.compare("massive_activation_median", got.median, sorted.select(1, (sorted.size(1) - 1) / 2), true);
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,190 @@
+#include "model/load_model.h"
+
+#include <caffe2/serialize/inline_container.h>
+#include <fmt/format.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/sha256.h"
+
+namespace sinkscope {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+constexpr const char* kHowToExport = "Export the model with scripts/export_hf.py, or torch.jit.trace(...).save(...).";
+
+std::string first_bytes(const std::string& path, std::size_t count) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError(fmt::format("{}: cannot be opened for reading.", path));
+  std::string bytes(count, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(count));
+  bytes.resize(static_cast<std::size_t>(file.gcount()));
+  return bytes;
+}
+
+/// Refuses what is recognisably something else, before libtorch gives a less helpful message.
+void check_is_torchscript(const std::string& path) {
+  std::error_code code;
+  if (!fs::exists(path, code)) throw InputError(fmt::format("{}: no such file.", path));
+  if (fs::is_directory(path, code))
+    throw InputError(fmt::format("{}: a directory, not a TorchScript file. {}", path, kHowToExport));
+  const std::string head = first_bytes(path, 16);
+  if (head.empty()) throw InputError(fmt::format("{}: the file is empty. {}", path, kHowToExport));
+  if (head.size() > 8 && head[8] == '{')
+    throw InputError(
+        fmt::format("{}: a safetensors file holds weights only. Give the graph as MODEL and this file with "
+                    "--weights. {}",
+                    path, kHowToExport));
+  if (head[0] == '\x80')
+    throw InputError(
+        fmt::format("{}: a pickled Python object (a state dict?), not TorchScript. {}", path, kHowToExport));
+  if (head.substr(0, 4) != "PK\x03\x04")
+    throw InputError(
+        fmt::format("{}: not a TorchScript archive (it does not begin as a zip file). {}", path, kHowToExport));
+  std::vector<std::string> records;
+  try {
+    caffe2::serialize::PyTorchStreamReader reader(path);
+    records = reader.getAllRecords();
+  } catch (const std::exception& error) {
+    throw InputError(
+        fmt::format("{}: the archive is damaged or truncated ({}). Copy or export it again.", path, cause_of(error)));
+  }
+  const auto has = [&](auto&& test) { return std::any_of(records.begin(), records.end(), test); };
+  const bool code_inside = has([](const std::string& r) { return r.rfind("code/", 0) == 0; });
+  if (!code_inside) {
+    const bool exported = has([](const std::string& r) { return r.find("models/") != std::string::npos; });
+    throw InputError(fmt::format(
+        "{}: {}, not TorchScript: the archive holds no code. {}", path,
+        exported ? "a torch.export package" : "a torch.save file (a state dict or pickled module)", kHowToExport));
+  }
+}
+
+void read_metadata(LoadedModel& model, const std::string& text) {
+  if (text.empty()) return;
+  try {
+    model.metadata = ordered_json::parse(text);
+  } catch (const std::exception& error) {
+    throw InputError(
+        fmt::format("{}: sinkscope.json inside the archive is not valid JSON ({}).", model.path, error.what()));
+  }
+  if (!model.metadata.is_object())
+    throw InputError(fmt::format("{}: sinkscope.json inside the archive is not a JSON object.", model.path));
+  if (const auto format = model.metadata.find("format");
+      format != model.metadata.end() && format->is_number_integer() && format->get<int>() > 1)
+    throw InputError(fmt::format("{}: sinkscope.json has format {}; this version reads 1. Update sinkscope.",
+                                 model.path, format->get<int>()));
+  try {
+    if (const auto samples = model.metadata.find("samples"); samples != model.metadata.end() && samples->is_array())
+      model.samples = samples->get<std::vector<std::vector<std::int64_t>>>();
+  } catch (const std::exception&) {
+    throw InputError(fmt::format("{}: `samples` in sinkscope.json must be a list of lists of token ids.", model.path));
+  }
+}
+
+void count_parameters(LoadedModel& model) {
+  std::unordered_set<const void*> seen;
+  std::map<std::string, std::int64_t> elements_by_dtype;
+  for (const auto& p : model.module.named_parameters()) {
+    const at::Tensor& t = p.value;
+    const bool placeholder = t.numel() > 1 && t.storage().nbytes() <= t.element_size();
+    model.external_weights |= placeholder;
+    // Placeholders of one dtype may share their single element; they are still different parameters.
+    if (!placeholder && !seen.insert(t.data_ptr()).second) continue;
+    model.parameters += t.numel();
+    if (t.is_floating_point()) elements_by_dtype[dtype_name(t.scalar_type())] += t.numel();
+  }
+  std::int64_t most = -1;
+  for (const auto& [name, elements] : elements_by_dtype)
+    if (elements > most) std::tie(model.dtype, most) = std::tie(name, elements);
+  if (model.dtype.empty()) model.dtype = "float32";
+}
+
+/// Integer at a dotted place of the metadata, if there.
+std::optional<std::int64_t> integer_at(const ordered_json& json, std::initializer_list<const char*> path) {
+  const ordered_json* here = &json;
+  for (const char* key : path) {
+    if (!here->is_object() || !here->contains(key)) return std::nullopt;
+    here = &(*here)[key];
+  }
+  return here->is_number_integer() ? std::optional(here->get<std::int64_t>()) : std::nullopt;
+}
+
+}  // namespace
+
+std::string dtype_name(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return "float32";
+    case at::kDouble:
+      return "float64";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    default:
+      return c10::toString(type);
+  }
+}
+
+std::string cause_of(const std::exception& error) {
+  std::string text = error.what();
+  // A C++ backtrace follows the message of a c10::Error.
+  for (const char* marker : {"\nException raised from", "\nframe #0"})
+    if (const auto at = text.find(marker); at != std::string::npos) text.resize(at);
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  const auto last = text.find_last_of('\n');
+  std::string line = last == std::string::npos ? text : text.substr(last + 1);
+  if (const auto prefix = line.find("RuntimeError: "); prefix != std::string::npos) line = line.substr(prefix + 14);
+  return line;
+}
+
+std::optional<std::int64_t> LoadedModel::vocabulary() const { return integer_at(metadata, {"vocabulary"}); }
+
+std::optional<std::int64_t> LoadedModel::positions() const {
+  for (const char* key : {"max_position_embeddings", "n_positions", "max_seq_len", "positions"})
+    if (const auto value = integer_at(metadata, {"config", key}); value && *value > 0) return value;
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> LoadedModel::bos_id() const { return integer_at(metadata, {"bos", "id"}); }
+
+std::optional<bool> LoadedModel::bos_added_by_tokenizer() const {
+  const auto bos = metadata.is_object() ? metadata.find("bos") : metadata.end();
+  if (!metadata.is_object() || bos == metadata.end() || !bos->is_object()) return std::nullopt;
+  const auto added = bos->find("added_by_tokenizer");
+  return added != bos->end() && added->is_boolean() ? std::optional(added->get<bool>()) : std::nullopt;
+}
+
+bool LoadedModel::takes_tensor() const { return metadata.is_object() && metadata.value("input", "tokens") == "tensor"; }
+
+LoadedModel load_model(const std::string& path) {
+  check_is_torchscript(path);
+  LoadedModel model;
+  model.path = path;
+  torch::jit::ExtraFilesMap extra{{"sinkscope.json", ""}};
+  try {
+    model.module = torch::jit::load(path, at::Device(at::kCPU), extra);
+  } catch (const std::exception& error) {
+    const std::string cause = cause_of(error);
+    const bool unknown_op = std::string(error.what()).find("Unknown builtin op") != std::string::npos;
+    throw InputError(fmt::format("{}: libtorch cannot load the archive: {}. {}", path, cause,
+                                 unknown_op ? "The graph uses a custom operator that this sinkscope does not know."
+                                            : "It may be damaged or written by a newer torch; export it again."));
+  }
+  model.module.eval();
+  model.sha256 = sha256_of_file(path);
+  read_metadata(model, extra["sinkscope.json"]);
+  count_parameters(model);
+  return model;
+}
+
+}  // namespace sinkscope

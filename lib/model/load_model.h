@@ -1,0 +1,41 @@
+#pragma once
+// Loads a TorchScript file in eval mode, with what the file says about itself.
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <torch/csrc/jit/api/module.h>
+
+namespace sinkscope {
+
+struct LoadedModel {
+  torch::jit::Module module;  ///< in eval mode, on the CPU
+  std::string path;
+  std::string sha256;               ///< of the file's bytes
+  nlohmann::ordered_json metadata;  ///< content of sinkscope.json; null without one
+  std::int64_t parameters = 0;      ///< elements; tied parameters counted once
+  std::string dtype;                ///< of most floating-point parameters: float32, bfloat16, float16, float64
+  bool external_weights = false;    ///< parameters are stride-0 placeholders: --weights is needed
+  std::vector<std::vector<std::int64_t>> samples;  ///< sequences stored in the file
+
+  std::optional<std::int64_t> vocabulary() const;
+  std::optional<std::int64_t> positions()
+      const;  ///< longest sequence that the position table or the configuration allows
+  std::optional<std::int64_t> bos_id() const;
+  std::optional<bool> bos_added_by_tokenizer() const;
+  bool takes_tensor() const;  ///< metadata say "input": "tensor"
+};
+
+/// Throws InputError for a missing, empty or truncated file, and for anything that is not TorchScript, saying what it
+/// is instead.
+LoadedModel load_model(const std::string& path);
+
+/// Name of a floating-point type as reports write it: float32, bfloat16, float16, float64, or c10's name.
+std::string dtype_name(at::ScalarType type);
+
+/// The last, telling line of an exception thrown by the interpreter (the cause stands at the end of what()).
+std::string cause_of(const std::exception& error);
+
+}  // namespace sinkscope

@@ -1,0 +1,51 @@
+#include "observe/observe.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <new>
+
+#include "base/error.h"
+#include "model/load_model.h"
+#include "observe/tap_ops.h"
+
+namespace sinkscope {
+
+c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inputs, const Taps& taps) {
+  RunState state{&taps, nullptr};
+  torch::jit::Stack stack(std::make_move_iterator(inputs.begin()), std::make_move_iterator(inputs.end()));
+  try {
+    const RunScope scope(state);
+    torch::jit::InterpreterState(code).run(stack);
+  } catch (const c10::OutOfMemoryError& error) {
+    throw DeviceError(fmt::format("out of device memory: {}. Try a smaller --batch or --length.", cause_of(error)));
+  } catch (const std::bad_alloc&) {
+    throw DeviceError("out of memory. Try a smaller --batch or --length.");
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    if (what.find("CUDA out of memory") != std::string::npos || what.find("can't allocate memory") != std::string::npos)
+      throw DeviceError(fmt::format("out of memory: {}. Try a smaller --batch or --length.", cause_of(error)));
+    throw InputError(fmt::format("the model itself failed: {}", cause_of(error)));
+  }
+  if (state.problem) std::rethrow_exception(state.problem);
+  return stack.empty() ? c10::IValue() : stack.back();
+}
+
+at::Tensor first_tensor(const c10::IValue& output) {
+  if (output.isTensor()) return output.toTensor();
+  const auto first_of = [](const auto& elements) {
+    for (const auto& element : elements)
+      if (c10::IValue(element).isTensor()) return c10::IValue(element).toTensor();
+    return at::Tensor();
+  };
+  at::Tensor found;
+  if (output.isTuple()) found = first_of(output.toTuple()->elements());
+  if (output.isTensorList()) found = output.toTensorVector().empty() ? at::Tensor() : output.toTensorVector().front();
+  if (output.isGenericDict())
+    for (const auto& entry : output.toGenericDict())
+      if (!found.defined() && entry.value().isTensor()) found = entry.value().toTensor();
+  if (!found.defined()) throw InputError("the model returns no tensor, so its output cannot be checked or scored.");
+  return found;
+}
+
+}  // namespace sinkscope

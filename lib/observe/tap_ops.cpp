@@ -1,0 +1,123 @@
+// The operators that insert_taps puts into a graph. The callbacks of the run in progress are found through a
+// thread-local pointer, because the interpreter gives an operator no context of its own.
+
+#include "observe/tap_ops.h"
+
+#include <torch/library.h>
+
+#include <exception>
+#include <stdexcept>
+
+#include "observe/sdpa_forward.h"
+
+namespace sinkscope {
+namespace {
+
+thread_local RunState* current = nullptr;
+
+/// Runs a callback; the first exception is kept for run_graph, and the model goes on.
+template <class Callback>
+void guarded(Callback&& callback) {
+  if (current == nullptr || current->problem) return;
+  try {
+    callback();
+  } catch (...) {
+    current->problem = std::current_exception();
+  }
+}
+
+at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                        const std::optional<at::Tensor>& mask, double dropout, bool is_causal,
+                        std::optional<double> scale, bool enable_gqa, const at::Tensor& key_heads,
+                        const at::Tensor& value_heads, std::int64_t site) {
+  const SdpaArguments arguments{query, key, value, mask, dropout, is_causal, scale, enable_gqa};
+  const bool want_lse = current != nullptr && current->taps->want_lse;
+  SdpaResult result;
+  if (want_lse)
+    result = sdpa_forward(arguments);
+  else
+    result.output = at::scaled_dot_product_attention(query, key, value, mask, dropout, is_causal, scale, enable_gqa);
+  guarded([&] {
+    if (!current->taps->site) return;
+    if (query.dim() != 4)
+      throw std::invalid_argument("attention on tensors of rank " + std::to_string(query.dim()) +
+                                  "; only [batch, heads, length, dim] is supported");
+    const at::NoGradGuard no_grad;
+    AttentionView view;
+    // KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
+    const bool grouped = key_heads.dim() == 4 && key_heads.size(1) > 0 && key.size(1) % key_heads.size(1) == 0 &&
+                         key_heads.size(0) == key.size(0) && key_heads.size(2) == key.size(2) &&
+                         key_heads.size(3) == key.size(3);
+    view.key = (grouped ? key_heads : key).detach();
+    view.value =
+        (grouped && value_heads.dim() == 4 && value_heads.size(2) == value.size(2) ? value_heads : value).detach();
+    view.query = query.detach();
+    view.output = result.output.detach();
+    view.mask = mask;
+    view.is_causal = is_causal;
+    view.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
+    view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
+    current->taps->site(SiteId{site}, view);
+  });
+  return result.output;
+}
+
+at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, const at::Tensor& scores,
+                           const at::Tensor& key, bool key_is_transposed, const at::Tensor& value, std::int64_t site) {
+  guarded([&] {
+    if (!current->taps->site) return;
+    if (weights.dim() != 4)
+      throw std::invalid_argument("attention probabilities of rank " + std::to_string(weights.dim()) +
+                                  "; only [batch, heads, queries, keys] is supported");
+    const at::NoGradGuard no_grad;
+    AttentionView view;
+    view.output = output.detach();
+    view.weights = weights.detach();
+    view.scores = scores.detach();
+    view.key = key_is_transposed ? key.detach().transpose(-1, -2) : key.detach();
+    view.value = value.detach();
+    current->taps->site(SiteId{site}, view);
+  });
+  return output;
+}
+
+at::Tensor tap_stream(const at::Tensor& x, std::int64_t stream) {
+  at::Tensor next = x;
+  guarded([&] {
+    if (current->taps->stream) next = current->taps->stream(StreamId{stream}, x);
+  });
+  return next;
+}
+
+at::Tensor identity2(const at::Tensor& x, std::int64_t) { return x; }
+at::Tensor identity3(const at::Tensor& x, std::int64_t, std::int64_t) { return x; }
+
+}  // namespace
+
+RunScope::RunScope(RunState& state) : outer_(current) { current = &state; }
+RunScope::~RunScope() { current = outer_; }
+
+TORCH_LIBRARY(sinkscope, m) {
+  m.def(
+      "observe_sdpa(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, bool is_causal, float? "
+      "scale, "
+      "bool enable_gqa, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
+  m.def(
+      "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor key, bool key_is_transposed, Tensor "
+      "value, "
+      "int site) -> Tensor(a)");
+  m.def("tap_stream(Tensor(a) x, int stream) -> Tensor(a)");
+  m.def("block_input(Tensor(a) x, int call, int argument) -> Tensor(a)");
+  m.def("block_output(Tensor(a) x, int call) -> Tensor(a)");
+}
+
+// Composite: output, gradients and forward derivatives are the model's own (libtorch.md 5.2).
+TORCH_LIBRARY_IMPL(sinkscope, CompositeImplicitAutograd, m) {
+  m.impl("observe_sdpa", observe_sdpa);
+  m.impl("observe_weights", observe_weights);
+  m.impl("tap_stream", tap_stream);
+  m.impl("block_input", identity3);
+  m.impl("block_output", identity2);
+}
+
+}  // namespace sinkscope

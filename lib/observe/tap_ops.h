@@ -1,0 +1,27 @@
+#pragma once
+// The run in progress, as the tap operators see it.
+
+#include <exception>
+
+#include "observe/observe.h"
+
+namespace sinkscope {
+
+struct RunState {
+  const Taps* taps = nullptr;
+  std::exception_ptr problem;  ///< first exception of a callback
+};
+
+/// Makes `state` the run in progress on this thread while it lives.
+class RunScope {
+ public:
+  explicit RunScope(RunState& state);
+  ~RunScope();
+  RunScope(const RunScope&) = delete;
+  RunScope& operator=(const RunScope&) = delete;
+
+ private:
+  RunState* outer_;
+};
+
+}  // namespace sinkscope
