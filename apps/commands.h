@@ -6,6 +6,7 @@
 
 namespace sinkscope {
 
+Exit bench_command(int argc, char** argv);
 Exit inspect_command(int argc, char** argv);
 Exit list_command(int argc, char** argv);
 Exit measure_command(int argc, char** argv);

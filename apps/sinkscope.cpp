@@ -25,6 +25,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"inspect", "list the attention sites of a model and how each will be measured", inspect_command, true},
       {"measure", "run a model over token sequences and write one report", measure_command, true},
+      {"bench", "what measuring costs: the plain run and each preset, interleaved", bench_command, true},
       {"show", "render saved reports: tables, strongest heads, CSV, a methods paragraph", show_command},
       {"list", "the table of metrics: definition, parameters, cost, tolerance", list_command},
       {"schema", "print the JSON Schema of the report", schema_command},

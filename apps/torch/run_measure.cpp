@@ -11,30 +11,15 @@
 #include "base/terminal.h"
 #include "config/preflight.h"
 #include "dry_run.h"
-#include "files/atomic_file.h"
 #include "measure/instrument.h"
 #include "measure/measure.h"
 #include "measure/provenance.h"
 #include "measure/verify.h"
+#include "report/outputs.h"
 #include "report/render.h"
 
 namespace sinkscope {
 namespace {
-
-/// The files that the run will write, opened before it, so that a place that cannot be written costs no run.
-struct Outputs {
-  std::optional<AtomicFile> report, csv, markdown, arrays;
-
-  explicit Outputs(const MeasureConfig& config) {
-    const auto open = [](std::optional<AtomicFile>& file, const std::optional<std::string>& path) {
-      if (path) file.emplace(AtomicFile::open(*path));
-    };
-    open(report, config.output);
-    open(csv, config.csv);
-    open(markdown, config.markdown);
-    open(arrays, config.arrays);
-  }
-};
 
 std::optional<double> sink_epsilon(const MeasureConfig& config) {
   for (const SelectedMetric& metric : config.metrics)
@@ -44,15 +29,12 @@ std::optional<double> sink_epsilon(const MeasureConfig& config) {
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
+/// Files first: the table is the last thing to fail.
 void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays) {
   const nlohmann::ordered_json json = to_json(report);
-  const std::string text = json.dump(2) + "\n";
-  if (outputs.report) outputs.report->commit(text);
-  if (outputs.csv) outputs.csv->commit(render_csv({{config.output.value_or(config.model), json}}));
-  if (outputs.markdown) outputs.markdown->commit(render_markdown(json));
-  if (outputs.arrays) arrays.write(*outputs.arrays, report.layout);
+  outputs.write(json);
+  if (outputs.arrays() != nullptr) arrays.write(*outputs.arrays(), report.layout);
   end_quietly_on_closed_pipe();
-  if (config.json) print(text);
   if (!prints_table(config)) return;
   TableOptions options;
   options.width = static_cast<std::size_t>(terminal_width(Output::out));

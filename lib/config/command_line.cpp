@@ -94,6 +94,11 @@ constexpr const char* kInspectExamples = R"(Examples:
   sinkscope inspect model.pt --run --random-tokens 1 --json
 )";
 
+constexpr const char* kBenchExamples = R"(Examples:
+  sinkscope bench model.pt --random-tokens 1 --length 4096
+  sinkscope bench model.pt --preset quick --runs 11 --json
+)";
+
 constexpr const char* kMeasureExamples =
     R"(Every setting but those under Output and Common can also stand in a --config file and in the environment: --random-tokens is
 random_tokens and SINKSCOPE_RANDOM_TOKENS (--metric and --label: metrics and labels; --set: a table [METRIC]; lists in the environment
@@ -187,6 +192,39 @@ MeasureConfig parse_measure(int argc, char** argv, std::vector<std::string>* not
   if (config.output == "-") {  // the same wish in other words
     config.output.reset();
     config.json = true;
+  }
+  return config;
+}
+
+BenchConfig parse_bench(int argc, char** argv, std::vector<std::string>* notes) {
+  CLI::App app("Says what measuring costs: the plain run and each preset, interleaved in one process.");
+  SettingSource given;
+  BenchConfig config;
+  std::string model;
+  std::vector<std::string> presets{"quick", "full"};
+  bool json = false;
+  add_model(app, model);
+  app.add_option("--preset", presets, "preset to time (quick and full); repeatable")
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+  app.add_option("--runs", config.runs, "counted rounds (5), after one that is not")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N");
+  app.add_flag("--json", json, "print JSON on stdout");
+  add_input_options(app, given);
+  add_where_options(app, given);
+  add_common_options(app, given);
+  app.footer(kBenchExamples);
+  parse(app, argc, argv);
+  config.settings = resolve(given, {Group::input, Group::where, Group::common}, notes);
+  require_model(model, "bench");
+  config.settings.model = model;
+  config.settings.json = json;
+  for (const std::string& preset : presets) {
+    SettingSource with_preset = given;
+    with_preset.settings["--preset"] = {{preset}, "--preset"};
+    config.presets.emplace_back(preset, resolve(with_preset, {Group::input, Group::what, Group::where, Group::common}));
+    config.presets.back().second.model = model;
   }
   return config;
 }

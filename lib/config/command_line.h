@@ -43,6 +43,15 @@ struct InspectConfig {
   bool run = false;        ///< one real call, for shapes
 };
 
+struct BenchConfig {
+  MeasureConfig settings;  ///< model, input, weights, device, dtype, threads, json and the common ones
+  std::vector<std::pair<std::string, MeasureConfig>> presets;  ///< name and the same settings with its metrics
+  std::int64_t runs = 5;                                       ///< counted rounds
+};
+
+/// `sinkscope bench ...`.
+BenchConfig parse_bench(int argc, char** argv, std::vector<std::string>* notes = nullptr);
+
 /// `sinkscope inspect ...`.
 InspectConfig parse_inspect(int argc, char** argv, std::vector<std::string>* notes = nullptr);
 

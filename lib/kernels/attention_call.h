@@ -9,8 +9,8 @@
 
 namespace sinkscope {
 
-/// Shapes: B sequences, H query heads, G KV heads (H a multiple of G; query head h uses KV head h / (H / G)), Q queries, K keys,
-/// D head dim. Any strides with a contiguous last dim.
+/// Shapes: B sequences, H query heads, G KV heads (H a multiple of G; query head h uses KV head h / (H / G)), Q
+/// queries, K keys, D head dim. Any strides with a contiguous last dim.
 struct AttentionCall {
   at::Tensor query;  ///< [B, H, Q, D] float32, bfloat16, float16 or float64
   at::Tensor key;    ///< [B, G, K, D] same dtype, after RoPE and QK-norm

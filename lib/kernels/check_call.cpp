@@ -27,7 +27,8 @@ bool has_shape(const at::Tensor& tensor, std::initializer_list<std::int64_t> siz
 
 CallSizes check_call(const AttentionCall& call, bool needs_lse) {
   if (!call.query.defined() || !call.key.defined()) throw InputError("attention call without query or key");
-  if (call.query.dim() != 4 || call.key.dim() != 4) refuse(call, "both must have 4 dimensions [batch, heads, tokens, head dim]");
+  if (call.query.dim() != 4 || call.key.dim() != 4)
+    refuse(call, "both must have 4 dimensions [batch, heads, tokens, head dim]");
   const CallSizes sizes{.batch = call.query.size(0),
                         .heads = call.query.size(1),
                         .kv_heads = call.key.size(1),

@@ -1,8 +1,6 @@
 #include "kernels/first_keys.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -13,52 +11,22 @@
 
 #include "base/error.h"
 #include "kernels/check_call.h"
-#include "kernels/scan_kernels.h"
+#include "kernels/first_keys_cpu.h"
 #include "kernels/score_tensor.h"
-#include "kernels/tile_product.h"
 
 namespace sinkscope {
 namespace {
 
 constexpr std::int64_t kWideBytes = std::int64_t{16} << 20;  // queries widened to float32 at a time
 
-/// [B, H, rows, count] products of queries and first keys, without a widened copy of the queries.
-at::Tensor products_on_cpu(const AttentionCall& call, const CallSizes& sizes, std::int64_t count, std::int64_t row, std::int64_t rows) {
-  const at::Tensor& query = call.query;
-  const at::Tensor key = call.key.narrow(2, 0, count).to(at::kFloat).contiguous();
-  const at::Tensor out = at::empty({sizes.batch, sizes.heads, rows, count}, at::kFloat);
-  const float* keys = key.const_data_ptr<float>();
-  float* products = out.mutable_data_ptr<float>();
-  const Element element = element_of(query.scalar_type());
-  constexpr std::int64_t kGrain = 1024;  // rows a thread must at least get
-  at::parallel_for(0, sizes.batch * sizes.heads * rows, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    while (begin < end) {  // one head at a time
-      const std::int64_t batch_head = begin / rows, first = begin % rows, here = std::min(end - begin, rows - first);
-      const std::int64_t batch = batch_head / sizes.heads, head = batch_head % sizes.heads;
-      const std::int64_t offset = batch * query.stride(0) + head * query.stride(1) + (row + first) * query.stride(2);
-      const char* data = static_cast<const char*>(query.const_data_ptr()) + offset * static_cast<std::int64_t>(query.element_size());
-      few_key_products(data, element, query.stride(2), here, sizes.dim,
-                       keys + (batch * sizes.kv_heads + head / sizes.group()) * count * sizes.dim, count, products + begin * count);
-      begin += here;
-    }
-  });
-  return out;
-}
-
-at::Tensor products_in_aten(const AttentionCall& call, const CallSizes& sizes, std::int64_t count, std::int64_t row,
-                            std::int64_t rows) {
+at::Tensor block_probabilities(const AttentionCall& call, const CallSizes& sizes, std::int64_t count, std::int64_t row,
+                               std::int64_t rows) {
   const auto dtype = statistics_dtype(call);
   // Query heads of one KV head become rows of one matrix product, so keys are never expanded.
   const at::Tensor query =
       call.query.narrow(2, row, rows).to(dtype).reshape({sizes.batch, sizes.kv_heads, sizes.group() * rows, sizes.dim});
-  return at::matmul(query, call.key.narrow(2, 0, count).to(dtype).transpose(2, 3)).view({sizes.batch, sizes.heads, rows, count});
-}
-
-at::Tensor block_probabilities(const AttentionCall& call, const CallSizes& sizes, std::int64_t count, std::int64_t row,
-                               std::int64_t rows) {
-  const bool direct = call.query.is_cpu() && has_element(call.query.scalar_type()) && (sizes.dim == 1 || call.query.stride(3) == 1);
-  at::Tensor logits =
-      direct ? products_on_cpu(call, sizes, count, row, rows) : products_in_aten(call, sizes, count, row, rows);
+  const at::Tensor key = call.key.narrow(2, 0, count).to(dtype);
+  at::Tensor logits = at::matmul(query, key.transpose(2, 3)).view({sizes.batch, sizes.heads, rows, count});
   score_in_place(call, {.row = row}, logits);
   return probabilities_of(logits, call.lse.narrow(2, row, rows));
 }
@@ -84,8 +52,8 @@ void check_selected(const FirstKeysRequest& request, const CallSizes& sizes) {
   const at::Tensor& selected = *request.selected;
   if (selected.scalar_type() == at::kBool && selected.sizes() == at::IntArrayRef{sizes.batch, sizes.queries}) return;
   std::ostringstream text;
-  text << "selected rows must be bool [" << sizes.batch << ", " << sizes.queries << "], not " << selected.scalar_type() << " "
-       << selected.sizes();
+  text << "selected rows must be bool [" << sizes.batch << ", " << sizes.queries << "], not " << selected.scalar_type()
+       << " " << selected.sizes();
   throw InputError(text.str());
 }
 
@@ -101,9 +69,12 @@ FirstKeysSums first_keys_sums(const AttentionCall& call, const FirstKeysRequest&
   const CallSizes sizes = check_call(call);
   check_selected(request, sizes);
   const std::int64_t queries = sizes.queries, counted = std::min(request.keys, sizes.keys);
-  const std::int64_t after = std::min(request.after_first_k, sizes.keys), count = std::max({counted, after, std::int64_t{1}});
+  const std::int64_t after = std::min(request.after_first_k, sizes.keys),
+                     count = std::max({counted, after, std::int64_t{1}});
   const auto options = call.query.options().dtype(at::kDouble);
-  const auto per_head = [&](bool wanted) { return wanted ? at::zeros({sizes.batch, sizes.heads}, options) : at::Tensor(); };
+  const auto per_head = [&](bool wanted) {
+    return wanted ? at::zeros({sizes.batch, sizes.heads}, options) : at::Tensor();
+  };
   FirstKeysSums sums{.key_sum = at::zeros({sizes.batch, sizes.heads, counted}, options),
                      .first_query = per_head(true),
                      .last_query = per_head(true),
@@ -113,6 +84,10 @@ FirstKeysSums first_keys_sums(const AttentionCall& call, const FirstKeysRequest&
                      .learned_sink_sum = per_head(call.sink_logit.has_value()),
                      .renormalised_sum = per_head(call.sink_logit.has_value())};
   if (sizes.batch == 0 || queries == 0 || sizes.keys == 0) return sums;
+  if (first_keys_cpu_supports(call)) {
+    first_keys_sums_cpu(call, request, sizes, count, sums);
+    return sums;
+  }
   const std::int64_t row_bytes = sizes.batch * sizes.heads * (sizes.dim + 3 * count) * 4;
   const std::int64_t step = std::clamp<std::int64_t>(kWideBytes / row_bytes, 1, queries);
   for (std::int64_t row = 0; row < queries; row += step) {

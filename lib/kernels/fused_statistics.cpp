@@ -19,10 +19,10 @@
 namespace sinkscope {
 namespace {
 
-// A row tile's packed queries stay in the L2 cache while all keys pass by; a key block's products and one strip of queries stay in
-// the L1 cache. Measured over 128..512 and 24..192 (bench/kernel_bench.cpp).
+// A row tile's packed queries stay in the L2 cache while all keys pass by; a key block's products and one strip of
+// queries stay near the L1 cache. Flat: 128 to 512 rows and 24 to 192 keys differ by 5 % (bench/kernel_bench.cpp).
 constexpr std::int64_t kTileRows = 256;
-constexpr std::int64_t kTileKeys = 48;
+constexpr std::int64_t kTileKeys = 96;
 
 constexpr float kTinyScale = 1e-30F;  // below it all logits are taken as 0
 
@@ -50,11 +50,13 @@ Pass prepare(const AttentionCall& call, const CallSizes& sizes) {
             .out = empty_pass(call, sizes)};
   if (call.key_padding) pass.padding = call.key_padding->to(at::kBool).contiguous();
   pass.natural = call.score.softcap > 0 ? call.score.softcap : call.score.scale;
-  pass.strip_score = {.scale = static_cast<float>(pass.natural * std::numbers::log2e),
-                      .cap_scale = call.score.softcap > 0 ? static_cast<float>(call.score.scale / call.score.softcap) : 1.0F,
-                      .softcap = call.score.softcap > 0};
+  pass.strip_score = {
+      .scale = static_cast<float>(pass.natural * std::numbers::log2e),
+      .cap_scale = call.score.softcap > 0 ? static_cast<float>(call.score.scale / call.score.softcap) : 1.0F,
+      .softcap = call.score.softcap > 0};
   // From the rounded scale, so that its rounding is relative to t and does not grow with the logit.
-  if (std::abs(pass.strip_score.scale) > kTinyScale) pass.unit = pass.natural / static_cast<double>(pass.strip_score.scale);
+  if (std::abs(pass.strip_score.scale) > kTinyScale)
+    pass.unit = pass.natural / static_cast<double>(pass.strip_score.scale);
   return pass;
 }
 
@@ -91,11 +93,13 @@ class Worker {
     const char* queries = element_at(query, batch * query.stride(0) + head * query.stride(1) + row * query.stride(2));
     product_.set_queries(queries, query.stride(2), rows);
     begin_rows(batch_head, row, rows);
-    const bool* visible = pass_.padding.defined() ? pass_.padding.const_data_ptr<bool>() + batch * pass_.sizes.keys : nullptr;
+    const bool* visible =
+        pass_.padding.defined() ? pass_.padding.const_data_ptr<bool>() + batch * pass_.sizes.keys : nullptr;
     const KeyRange range = key_range(pass_.score, row, rows, pass_.sizes.keys);
     for (std::int64_t j = range.first; j < range.end; j += kTileKeys) {
       const std::int64_t keys = std::min(kTileKeys, range.end - j);
-      product_.set_keys(element_at(key, batch * key.stride(0) + kv_head * key.stride(1) + j * key.stride(2)), key.stride(2), keys);
+      product_.set_keys(element_at(key, batch * key.stride(0) + kv_head * key.stride(1) + j * key.stride(2)),
+                        key.stride(2), keys);
       std::fill_n(column_lanes_.begin(), keys * column_lanes(), 0.0F);
       for (std::int64_t r = 0; r < rows; r += strip_) strip_tile(row, r, std::min(strip_, rows - r), j, keys, visible);
       add_columns(column_lanes_.data(), keys, columns + j);
@@ -109,7 +113,8 @@ class Worker {
   }
 
   /// One strip, rows [row + r, row + r + rows), against keys [j, j + keys).
-  void strip_tile(std::int64_t row, std::int64_t r, std::int64_t rows, std::int64_t j, std::int64_t keys, const bool* visible) {
+  void strip_tile(std::int64_t row, std::int64_t r, std::int64_t rows, std::int64_t j, std::int64_t keys,
+                  const bool* visible) {
     const KeyRange range = key_range(pass_.score, row + r, rows, pass_.sizes.keys);
     const std::int64_t begin = std::max(j, range.first), end = std::min(j + keys, range.end);
     if (begin >= end) return;
@@ -142,7 +147,8 @@ class Worker {
       rows_.shift[i] = static_cast<float>((rows_.centre[i] * pass_.natural - value) / pass_.unit);
     }
     std::fill(rows_.max.begin(), rows_.max.end(), -kInfinity);
-    for (auto* sums : {&rows_.sum, &rows_.sum_rest, &rows_.weighted, &rows_.weighted_rest}) std::fill(sums->begin(), sums->end(), 0.0F);
+    for (auto* sums : {&rows_.sum, &rows_.sum_rest, &rows_.weighted, &rows_.weighted_rest})
+      std::fill(sums->begin(), sums->end(), 0.0F);
   }
 
   void end_rows(std::int64_t batch_head, std::int64_t row, std::int64_t rows) {
@@ -220,12 +226,16 @@ FullPass fused_statistics(const AttentionCall& call) {
   std::vector<std::vector<PartialHead>> partial(shares);
   at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t share = begin; share < end; ++share)
-      partial[share] = run_share(pass, tiles, tiles.begin_of_share(share, shares), tiles.begin_of_share(share + 1, shares));
+      partial[share] =
+          run_share(pass, tiles, tiles.begin_of_share(share, shares), tiles.begin_of_share(share + 1, shares));
   });
-  // Parts of one head are next to each other; they are added in the order of the shares, so the result does not depend on timing.
+  // Parts of one head are next to each other; they are added in the order of the shares, so the result does not depend
+  // on timing.
   float* out = pass.out.column_sum.mutable_data_ptr<float>();
   PartialHead sum{.batch_head = -1, .columns = {}};
-  const auto write = [&] { std::copy(sum.columns.begin(), sum.columns.end(), out + std::max<std::int64_t>(sum.batch_head, 0) * sizes.keys); };
+  const auto write = [&] {
+    std::copy(sum.columns.begin(), sum.columns.end(), out + std::max<std::int64_t>(sum.batch_head, 0) * sizes.keys);
+  };
   for (auto& share : partial)
     for (PartialHead& part : share) {
       if (part.batch_head != sum.batch_head) {

@@ -15,7 +15,8 @@ struct MeanAndLast {
   at::Tensor last;  ///< [B, H] float64: norm at the last position; NaN at T = 0
 };
 
-/// [B, N, T] float32 (float64 for float64): L2 norms of `x` [B, N, T, D], any float dtype and strides; 16-bit values are widened first.
+/// [B, N, T] float32 (float64 for float64): L2 norms of `x` [B, N, T, D], any float dtype and strides; 16-bit values
+/// are widened first.
 at::Tensor vector_norms(const at::Tensor& x);
 
 /// Norms of keys or values [B, G, T, D]. Throws InputError unless 4-D and floating.

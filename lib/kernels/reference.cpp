@@ -1,8 +1,8 @@
 #include "kernels/reference.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
@@ -34,7 +34,8 @@ at::Tensor scores_in(const AttentionCall& call, const CallSizes& sizes, at::Scal
   at::Tensor scores = at::matmul(call.query.to(dtype), key.transpose(2, 3)) * call.score.scale;
   if (call.score.softcap > 0) scores = (scores / call.score.softcap).tanh() * call.score.softcap;
   if (call.mask && call.mask->scalar_type() != at::kBool) scores = scores + call.mask->to(dtype);
-  if (call.mask && call.mask->scalar_type() == at::kBool) scores = scores.masked_fill(call.mask->logical_not(), -kInfinity);
+  if (call.mask && call.mask->scalar_type() == at::kBool)
+    scores = scores.masked_fill(call.mask->logical_not(), -kInfinity);
   if (call.key_padding)
     scores = scores.masked_fill(call.key_padding->logical_not().view({sizes.batch, 1, 1, sizes.keys}), -kInfinity);
   const at::Tensor visible = visible_pairs(call.score, sizes.queries, sizes.keys).to(scores.device());
@@ -52,8 +53,10 @@ Reference statistics_in(const AttentionCall& call, at::ScalarType dtype, at::Sca
   }
   const at::Tensor masked = (columns == -kInfinity).all(-1, true);
   result.lse = at::logsumexp(columns, -1).masked_fill(masked.squeeze(-1), kInfinity);
-  const at::Tensor p =
-      at::softmax(columns, -1).masked_fill(masked, 0).narrow(-1, 0, sizes.keys).masked_fill(result.scores == -kInfinity, 0);
+  const at::Tensor p = at::softmax(columns, -1)
+                           .masked_fill(masked, 0)
+                           .narrow(-1, 0, sizes.keys)
+                           .masked_fill(result.scores == -kInfinity, 0);
   result.probabilities = p;
   result.pass = {.column_sum = p.sum(-2, false, sums),
                  .entropy = at::xlogy(p, p).neg().sum(-1, false, sums),

@@ -1,5 +1,6 @@
 #pragma once
-// The executable specification: every attention statistic in float64 on the materialised matrix. Slow, O(T^2) memory; for tests,
+// The executable specification: every attention statistic in float64 on the materialised matrix. Slow, O(T^2) memory;
+// for tests,
 // `--verify` and nothing else. Definitions: kernels/score_function.h.
 
 #include <ATen/core/Tensor.h>
@@ -19,8 +20,8 @@ struct Reference {
 /// Throws InputError as check_call does.
 Reference reference(const AttentionCall& call);
 
-/// What eager attention in the model's own dtype yields: logits and softmax in that dtype, statistics in float32. The yardstick of
-/// measured tolerances, never a result.
+/// What eager attention in the model's own dtype yields: logits and softmax in that dtype, statistics in float32. The
+/// yardstick of measured tolerances, never a result.
 Reference eager(const AttentionCall& call);
 
 }  // namespace sinkscope

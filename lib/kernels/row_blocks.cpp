@@ -26,8 +26,10 @@ struct Cut {
 
 Cut cut_of(const AttentionCall& call, const CallSizes& sizes, std::int64_t block_bytes) {
   // Logits, probabilities and two temporaries are alive together.
-  const std::int64_t row_bytes = 4 * (statistics_dtype(call) == at::kDouble ? 8 : 4) * std::max<std::int64_t>(sizes.keys, 1);
-  const std::int64_t enough = std::min<std::int64_t>(sizes.queries, 64);  // fewer rows make matmul slow: rather fewer heads
+  const std::int64_t row_bytes =
+      4 * (statistics_dtype(call) == at::kDouble ? 8 : 4) * std::max<std::int64_t>(sizes.keys, 1);
+  const std::int64_t enough =
+      std::min<std::int64_t>(sizes.queries, 64);  // fewer rows make matmul slow: rather fewer heads
   Cut cut{.batch = sizes.batch, .kv_heads = sizes.kv_heads, .rows = sizes.queries};
   const auto fitting = [&] { return block_bytes / (row_bytes * cut.batch * cut.kv_heads * sizes.group()); };
   while (fitting() < enough && cut.batch > 1) cut.batch = (cut.batch + 1) / 2;
@@ -54,7 +56,8 @@ void for_each_logits(const AttentionCall& call, const CallSizes& sizes, std::int
         const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i + rows - 1, sizes.keys);
         if (first >= end) continue;
         // Query heads of one KV head become rows of one matrix product, so keys are never expanded.
-        const at::Tensor left = queries.narrow(2, i, rows).to(dtype).reshape({batches, kv_heads, group * rows, sizes.dim});
+        const at::Tensor left =
+            queries.narrow(2, i, rows).to(dtype).reshape({batches, kv_heads, group * rows, sizes.dim});
         const at::Tensor right = keys.narrow(2, first, end - first).transpose(2, 3);
         at::Tensor logits = at::matmul(left, right).view({batches, heads, rows, end - first});
         const BlockOrigin origin{.batch = b, .head = g * group, .row = i, .key = first};
@@ -66,13 +69,15 @@ void for_each_logits(const AttentionCall& call, const CallSizes& sizes, std::int
 }
 
 /// The part of a [B, H, Q] or [B, H, K] tensor that a block writes: `length` positions from `start`.
-at::Tensor place(const at::Tensor& x, const BlockOrigin& origin, const at::Tensor& block, std::int64_t start, std::int64_t length) {
+at::Tensor place(const at::Tensor& x, const BlockOrigin& origin, const at::Tensor& block, std::int64_t start,
+                 std::int64_t length) {
   return x.narrow(0, origin.batch, block.size(0)).narrow(1, origin.head, block.size(1)).narrow(2, start, length);
 }
 
 }  // namespace
 
-void for_each_row_block(const AttentionCall& call, std::int64_t block_bytes, const std::function<void(const RowBlock&)>& visit) {
+void for_each_row_block(const AttentionCall& call, std::int64_t block_bytes,
+                        const std::function<void(const RowBlock&)>& visit) {
   for_each_logits(call, check_call(call), block_bytes, [&](const BlockOrigin& origin, const at::Tensor& logits) {
     const at::Tensor lse = place(call.lse, origin, logits, origin.row, logits.size(2));
     visit({origin, logits, probabilities_of(logits, lse)});
@@ -87,8 +92,11 @@ FullPass row_block_statistics(const AttentionCall& call, std::int64_t block_byte
     const std::int64_t rows = p.size(2), keys = p.size(3);
     // ATen sums a float column in float32: 64 rows at a time keep its error near one rounding of the sum.
     for (std::int64_t row = 0; row < rows; row += 64)
-      place(columns, block.origin, p, block.origin.key, keys).add_(p.narrow(2, row, std::min<std::int64_t>(64, rows - row)).sum(2));
-    const auto write = [&](const at::Tensor& to, const at::Tensor& x) { place(to, block.origin, p, block.origin.row, rows).copy_(x); };
+      place(columns, block.origin, p, block.origin.key, keys)
+          .add_(p.narrow(2, row, std::min<std::int64_t>(64, rows - row)).sum(2));
+    const auto write = [&](const at::Tensor& to, const at::Tensor& x) {
+      place(to, block.origin, p, block.origin.row, rows).copy_(x);
+    };
     write(pass.row_sum, p.sum(-1));
     write(pass.row_max, block.logits.amax(-1));
     write(pass.entropy, at::xlogy(p, p).sum(-1).neg_());

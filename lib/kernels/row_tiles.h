@@ -1,6 +1,7 @@
 #pragma once
-// Which (head, row tile) pairs each thread of the fused pass takes: contiguous runs of equal cost, so that one long sequence with few
-// heads keeps all threads busy and a head is split between few of them. Plain arithmetic, tested without tensors.
+// Which (head, row tile) pairs each thread of the fused pass takes: contiguous runs of equal cost, so that one long
+// sequence with few heads keeps all threads busy and a head is split between few of them. Plain arithmetic, tested
+// without tensors.
 
 #include <algorithm>
 #include <cstdint>
@@ -10,7 +11,8 @@
 
 namespace sinkscope {
 
-/// Keys [first, end) that some query of rows [row, row + rows) may see, and [inner_first, inner_end) that all of them see.
+/// Keys [first, end) that some query of rows [row, row + rows) may see, and [inner_first, inner_end) that all of them
+/// see.
 struct KeyRange {
   std::int64_t first, end, inner_first, inner_end;
 };
@@ -24,12 +26,14 @@ inline KeyRange key_range(const ScoreFunction& score, std::int64_t row, std::int
 /// Work items head * tiles + tile, of `heads` heads with the same score function.
 class RowTiles {
  public:
-  RowTiles(const ScoreFunction& score, std::int64_t heads, std::int64_t queries, std::int64_t keys, std::int64_t tile_rows)
+  RowTiles(const ScoreFunction& score, std::int64_t heads, std::int64_t queries, std::int64_t keys,
+           std::int64_t tile_rows)
       : heads_(heads), cost_before_{0} {
     for (std::int64_t row = 0; row < queries; row += tile_rows) {
       const std::int64_t rows = std::min(tile_rows, queries - row);
       const KeyRange range = key_range(score, row, rows, keys);
-      cost_before_.push_back(cost_before_.back() + rows * (std::max<std::int64_t>(range.end - range.first, 0) + kRowCost));
+      cost_before_.push_back(cost_before_.back() +
+                             rows * (std::max<std::int64_t>(range.end - range.first, 0) + kRowCost));
     }
   }
 
@@ -40,11 +44,13 @@ class RowTiles {
   std::int64_t begin_of_share(std::int64_t index, std::int64_t count) const {
     if (index >= count || items() == 0) return items();
     const double per_head = static_cast<double>(cost_before_.back());
-    const double target = per_head * static_cast<double>(heads_) * static_cast<double>(index) / static_cast<double>(count);
+    const double target =
+        per_head * static_cast<double>(heads_) * static_cast<double>(index) / static_cast<double>(count);
     const std::int64_t head = std::min(static_cast<std::int64_t>(target / per_head), heads_ - 1);
     const double within = target - static_cast<double>(head) * per_head;
-    const auto tile = std::lower_bound(cost_before_.begin(), cost_before_.end() - 1, within,
-                                       [](std::int64_t cost, double wanted) { return static_cast<double>(cost) < wanted; });
+    const auto tile =
+        std::lower_bound(cost_before_.begin(), cost_before_.end() - 1, within,
+                         [](std::int64_t cost, double wanted) { return static_cast<double>(cost) < wanted; });
     return head * tiles() + (tile - cost_before_.begin());
   }
 

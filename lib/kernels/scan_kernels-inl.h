@@ -38,25 +38,36 @@ HWY_INLINE ScanVec load_rest(const T* from, std::int64_t count) {
   return load_wide(rest);
 }
 
+/// out[j] = row . key_j for kKeys keys: each piece of the row is widened once.
+template <int kKeys, class T>
+HWY_INLINE void few_dots(const T* row, std::int64_t dim, const float* keys, float* out) {
+  const ScanFloats d;
+  const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+  ScanVec sum[kKeys];
+  HWY_UNROLL(4)
+  for (int j = 0; j < kKeys; ++j) sum[j] = hn::Zero(d);
+  std::int64_t x = 0;
+  for (; x + n <= dim; x += n) {
+    const ScanVec part = load_wide(row + x);
+    HWY_UNROLL(4)
+    for (int j = 0; j < kKeys; ++j) sum[j] = hn::MulAdd(part, hn::LoadU(d, keys + j * dim + x), sum[j]);
+  }
+  if (x < dim) {
+    const ScanVec part = load_rest(row + x, dim - x);
+    HWY_UNROLL(4)
+    for (int j = 0; j < kKeys; ++j) sum[j] = hn::MulAdd(part, load_rest(keys + j * dim + x, dim - x), sum[j]);
+  }
+  HWY_UNROLL(4)
+  for (int j = 0; j < kKeys; ++j) out[j] = hn::GetLane(hn::SumOfLanes(d, sum[j]));
+}
+
 template <class T>
 void few_key_products_of(const T* rows, std::int64_t stride, std::int64_t count, std::int64_t dim, const float* keys,
                          std::int64_t key_count, float* out) {
-  const ScanFloats d;
-  const auto n = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t i = 0; i < count; ++i) {
-    const T* row = rows + i * stride;
-    for (std::int64_t j = 0; j < key_count; ++j) {
-      const float* key = keys + j * dim;
-      ScanVec sum = hn::Zero(d), other = hn::Zero(d);
-      std::int64_t x = 0;
-      for (; x + 2 * n <= dim; x += 2 * n) {
-        sum = hn::MulAdd(load_wide(row + x), hn::LoadU(d, key + x), sum);
-        other = hn::MulAdd(load_wide(row + x + n), hn::LoadU(d, key + x + n), other);
-      }
-      for (; x + n <= dim; x += n) sum = hn::MulAdd(load_wide(row + x), hn::LoadU(d, key + x), sum);
-      if (x < dim) other = hn::MulAdd(load_rest(row + x, dim - x), load_rest(key + x, dim - x), other);
-      out[i * key_count + j] = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum, other)));
-    }
+    std::int64_t j = 0;
+    for (; j + 4 <= key_count; j += 4) few_dots<4>(rows + i * stride, dim, keys + j * dim, out + i * key_count + j);
+    for (; j < key_count; ++j) few_dots<1>(rows + i * stride, dim, keys + j * dim, out + i * key_count + j);
   }
 }
 

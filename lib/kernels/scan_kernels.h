@@ -1,5 +1,6 @@
 #pragma once
-// Bandwidth-bound inner loops over rows of a tensor, free of torch and compiled for several instruction sets like tile_kernels.h.
+// Bandwidth-bound inner loops over rows of a tensor, free of torch and compiled for several instruction sets like
+// tile_kernels.h.
 
 #include <cstdint>
 

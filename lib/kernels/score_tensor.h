@@ -14,8 +14,8 @@ struct BlockOrigin {
   std::int64_t batch = 0, head = 0, row = 0, key = 0;
 };
 
-/// Turns products [b, h, r, k] (q . k, any float dtype) into logits s_ij in place: scale, soft cap, then -inf where the mask, the key
-/// padding or the score function hides a key.
+/// Turns products [b, h, r, k] (q . k, any float dtype) into logits s_ij in place: scale, soft cap, then -inf where the
+/// mask, the key padding or the score function hides a key.
 void score_in_place(const AttentionCall& call, const BlockOrigin& origin, at::Tensor& products);
 
 /// exp(logits - lse) with 0 for masked keys, whatever the log-sum-exp of a fully masked row (0, +inf or -inf).

@@ -50,8 +50,9 @@ void StreamScan::add(const StreamRows& rows, std::int64_t begin, std::int64_t en
     if (!extremes) continue;
     count_magnitudes(row, rows.element, rows.dim, histogram_.data());
     const auto listed = static_cast<std::int64_t>(largest_.size());
-    const bool enters = listed < 3 || scan.largest > std::abs(largest_[2].value) ||
-                        (scan.largest > magnitude_ && (listed < limit_ || scan.largest > std::abs(largest_.back().value)));
+    const bool enters =
+        listed < 3 || scan.largest > std::abs(largest_[2].value) ||
+        (scan.largest > magnitude_ && (listed < limit_ || scan.largest > std::abs(largest_.back().value)));
     if (!enters) continue;  // nearly always: the elements are looked at one by one only where one of them counts
     widen(row, rows.element, rows.dim, wide.data());
     for (std::int64_t i = 0; i < rows.dim; ++i) offer({position * rows.dim + i, wide[i]});
@@ -61,11 +62,13 @@ void StreamScan::add(const StreamRows& rows, std::int64_t begin, std::int64_t en
 void StreamScan::offer(Extreme candidate) {
   const bool massive = std::abs(candidate.value) > magnitude_;
   const auto listed = static_cast<std::int64_t>(largest_.size());
-  if (listed >= 3 && !larger(candidate, massive && listed >= limit_ ? largest_.back() : largest_[2]) && !(massive && listed < limit_))
+  if (listed >= 3 && !larger(candidate, massive && listed >= limit_ ? largest_.back() : largest_[2]) &&
+      !(massive && listed < limit_))
     return;
   largest_.insert(std::upper_bound(largest_.begin(), largest_.end(), candidate, larger), candidate);
   // What is neither among the first three nor above the threshold has been pushed out.
-  while (largest_.size() > 3 && (static_cast<std::int64_t>(largest_.size()) > limit_ || std::abs(largest_.back().value) <= magnitude_))
+  while (largest_.size() > 3 &&
+         (static_cast<std::int64_t>(largest_.size()) > limit_ || std::abs(largest_.back().value) <= magnitude_))
     largest_.pop_back();
 }
 
@@ -82,7 +85,20 @@ std::int64_t StreamScan::bucket_of(std::int64_t& rank) const {
   return bucket;
 }
 
-void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket, std::uint32_t* counts) {
+std::vector<std::uint16_t> collect_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end,
+                                          std::int64_t bucket) {
+  std::vector<std::uint16_t> found;
+  for (std::int64_t position = begin; position < end; ++position) {
+    const auto* bits = static_cast<const std::uint32_t*>(rows.row(position));
+    for (std::int64_t i = 0; i < rows.dim; ++i)
+      if ((bits[i] >> 16 & 0x7fffU) == static_cast<std::uint32_t>(bucket))
+        found.push_back(static_cast<std::uint16_t>(bits[i] & 0xffffU));
+  }
+  return found;
+}
+
+void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket,
+                  std::uint32_t* counts) {
   for (std::int64_t position = begin; position < end; ++position) {
     const auto* bits = static_cast<const std::uint32_t*>(rows.row(position));
     for (std::int64_t i = 0; i < rows.dim; ++i)
@@ -92,7 +108,8 @@ void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, 
 
 float bucket_value(Element element, std::int64_t bucket, std::int64_t lower) {
   if (element != Element::f16)
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bucket << 16) | static_cast<std::uint32_t>(element == Element::f32 ? lower : 0));
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bucket << 16) |
+                                static_cast<std::uint32_t>(element == Element::f32 ? lower : 0));
   const auto bits = static_cast<std::uint16_t>(bucket);
   float value = 0;
   widen(&bits, element, 1, &value);

@@ -37,9 +37,10 @@ class StreamScan {
   bool finite() const { return finite_; }
   const std::vector<Extreme>& largest() const { return largest_; }  ///< largest first; equal ones by index
 
-  /// The bucket of the element of 0-based rank `rank` by magnitude; `rank` becomes its rank within the bucket. 16-bit values: one
-  /// bucket a magnitude. float32: a bucket shares the upper 16 bits.
+  /// The bucket of the element of 0-based rank `rank` by magnitude; `rank` becomes its rank within the bucket. 16-bit
+  /// values: one bucket a magnitude. float32: a bucket shares the upper 16 bits.
   std::int64_t bucket_of(std::int64_t& rank) const;
+  std::int64_t bucket_size(std::int64_t bucket) const { return histogram_[bucket]; }
 
  private:
   void offer(Extreme candidate);
@@ -51,8 +52,13 @@ class StreamScan {
   std::vector<std::uint32_t> histogram_;  // [2^15], by the upper magnitude bits; empty before the first row
 };
 
+/// The lower halves of the float32 elements of `bucket` in positions [begin, end).
+std::vector<std::uint16_t> collect_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end,
+                                          std::int64_t bucket);
+
 /// Adds to counts [2^16] the lower halves of the float32 elements of `bucket` in positions [begin, end).
-void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket, std::uint32_t* counts);
+void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket,
+                  std::uint32_t* counts);
 
 /// The magnitude that a bucket (and for float32 the lower half of the bits) stands for.
 float bucket_value(Element element, std::int64_t bucket, std::int64_t lower);

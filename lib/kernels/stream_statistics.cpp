@@ -35,7 +35,8 @@ void add_extremes(const at::Tensor& stream, const StreamRequest& request, Stream
   const at::Tensor flat = stream.flatten(1), magnitude = flat.abs();
   const std::int64_t count = flat.size(1);
   const auto options = flat.options().dtype(at::kDouble);
-  result.median = count > 0 ? std::get<0>(magnitude.median(1)).to(at::kDouble) : at::full({flat.size(0)}, kNan, options);
+  result.median =
+      count > 0 ? std::get<0>(magnitude.median(1)).to(at::kDouble) : at::full({flat.size(0)}, kNan, options);
   const std::int64_t listed = std::min(count, kMassiveLimit);
   const at::Tensor index = std::get<1>(magnitude.topk(listed, 1));
   const at::Tensor value = flat.gather(1, index).to(at::kDouble);
@@ -62,6 +63,12 @@ double median_of(const StreamScan& scan, const StreamRows& rows, std::int64_t po
   const std::int64_t bucket = scan.bucket_of(rank);
   if (rows.element != Element::f32) return bucket_value(rows.element, bucket, 0);
   constexpr std::int64_t kLower = 1 << 16;
+  if (shares == 1 &&
+      scan.bucket_size(bucket) < kLower) {  // a table of all lower halves would take longer than a short sequence
+    std::vector<std::uint16_t> found = collect_bucket(rows, 0, positions, bucket);
+    std::nth_element(found.begin(), found.begin() + rank, found.end());
+    return bucket_value(rows.element, bucket, found[rank]);
+  }
   std::vector<std::uint32_t> counts(shares * kLower);
   at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
@@ -88,8 +95,8 @@ StreamStatistics prepare(std::int64_t batch, std::int64_t positions, const Strea
 }
 
 /// Scans sequence `b` with `shares` threads and writes its results.
-void scan_sequence(const StreamRows& rows, std::int64_t positions, std::int64_t b, std::int64_t shares, const StreamRequest& request,
-                   const StreamStatistics& result) {
+void scan_sequence(const StreamRows& rows, std::int64_t positions, std::int64_t b, std::int64_t shares,
+                   const StreamRequest& request, const StreamStatistics& result) {
   std::vector<StreamScan> scans(shares, StreamScan(request.massive_magnitude, kMassiveLimit));
   float* norms = result.norm.mutable_data_ptr<float>() + b * positions;
   at::parallel_for(0, shares, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -122,8 +129,8 @@ StreamStatistics stream_statistics_cpu(const at::Tensor& stream, const StreamReq
   const StreamStatistics result = prepare(batch, positions, request);
   const auto rows = [&](std::int64_t b) {
     const char* data = static_cast<const char*>(dense.const_data_ptr());
-    return StreamRows{data + b * dense.stride(0) * static_cast<std::int64_t>(dense.element_size()), element_of(dense.scalar_type()),
-                      dense.stride(1), dense.size(2)};
+    return StreamRows{data + b * dense.stride(0) * static_cast<std::int64_t>(dense.element_size()),
+                      element_of(dense.scalar_type()), dense.stride(1), dense.size(2)};
   };
   const std::int64_t threads = at::get_num_threads();
   if (batch >= threads) {  // a sequence a thread; parallel_for inside it then runs serially
@@ -142,7 +149,8 @@ StreamStatistics stream_statistics_cpu(const at::Tensor& stream, const StreamReq
 StreamStatistics stream_statistics(const at::Tensor& stream, const StreamRequest& request) {
   if (stream.dim() != 3 || !stream.is_floating_point()) {
     std::ostringstream text;
-    text << "a stream must be a floating tensor [batch, tokens, width], not " << stream.scalar_type() << " " << stream.sizes();
+    text << "a stream must be a floating tensor [batch, tokens, width], not " << stream.scalar_type() << " "
+         << stream.sizes();
     throw InputError(text.str());
   }
   return stream.is_cpu() && has_element(stream.scalar_type()) ? stream_statistics_cpu(stream, request)

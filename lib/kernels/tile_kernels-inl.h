@@ -23,7 +23,8 @@ using Floats = hn::CappedTag<float, kMaxColumnLanes>;
 using Ints = hn::RebindToSigned<Floats>;
 using FloatVec = hn::Vec<Floats>;
 
-// Vectors in a strip and keys in a block of products: as many accumulators as there are registers for (24 of 32, 8 of 16).
+// Vectors in a strip and keys in a block of products: as many accumulators as there are registers for (24 of 32, 8 of
+// 16).
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
 constexpr int kVectors = 4, kKeyBlock = 6;
 #else
@@ -63,7 +64,8 @@ void widen_here(const void* from, Element element, std::int64_t count, float* to
     widen_half(static_cast<const hwy::float16_t*>(from), count, to);
 }
 
-void pack_strip_here(const void* rows, Element element, std::int64_t stride, std::int64_t count, std::int64_t dim, float* panel) {
+void pack_strip_here(const void* rows, Element element, std::int64_t stride, std::int64_t count, std::int64_t dim,
+                     float* panel) {
   constexpr std::int64_t kPiece = 64;
   const std::int64_t width = strip_rows_here(), size = element == Element::f32 ? 4 : 2;
   float wide[kPiece];
@@ -81,7 +83,8 @@ void pack_strip_here(const void* rows, Element element, std::int64_t stride, std
 
 /// out[j, :] = key_j . panel for kKeys keys.
 template <int kKeys>
-HWY_INLINE void product_block(const float* keys, std::int64_t stride, std::int64_t dim, const float* panel, float* out) {
+HWY_INLINE void product_block(const float* keys, std::int64_t stride, std::int64_t dim, const float* panel,
+                              float* out) {
   const Floats d;
   const std::int64_t n = lanes(), width = strip_rows_here();
   FloatVec sum[kKeys][kVectors];
@@ -108,8 +111,8 @@ HWY_INLINE void product_block(const float* keys, std::int64_t stride, std::int64
   }
 }
 
-void strip_products_here(const float* keys, std::int64_t stride, std::int64_t count, std::int64_t dim, const float* panel,
-                         float* out) {
+void strip_products_here(const float* keys, std::int64_t stride, std::int64_t count, std::int64_t dim,
+                         const float* panel, float* out) {
   const std::int64_t width = strip_rows_here();
   std::int64_t j = 0;
   for (; j + kKeyBlock <= count; j += kKeyBlock)
@@ -131,8 +134,8 @@ HWY_INLINE void add_compensated(FloatVec x, float* total, float* rest) {
 }
 
 template <bool kSoftcap, bool kRowMask>
-HWY_INLINE void strip_statistics_as(const StripScore& score, const float* products, std::int64_t stride, std::int64_t count,
-                                    const StripMask& mask, const StripRows& rows, float* columns) {
+HWY_INLINE void strip_statistics_as(const StripScore& score, const float* products, std::int64_t stride,
+                                    std::int64_t count, const StripMask& mask, const StripRows& rows, float* columns) {
   const Floats d;
   const Ints di;
   const std::int64_t n = lanes();
@@ -157,7 +160,8 @@ HWY_INLINE void strip_statistics_as(const StripScore& score, const float* produc
       FloatVec t = hn::MulAdd(hn::Sub(x, centre[v]), scale, shift[v]);
       if (kRowMask) {
         const auto key = hn::Set(di, static_cast<std::int32_t>(j));
-        const auto hidden = hn::Or(hn::Lt(key, hn::LoadU(di, mask.first + v * n)), hn::Gt(key, hn::LoadU(di, mask.last + v * n)));
+        const auto hidden =
+            hn::Or(hn::Lt(key, hn::LoadU(di, mask.first + v * n)), hn::Gt(key, hn::LoadU(di, mask.last + v * n)));
         const auto invisible = hn::RebindMask(d, hidden);
         most[v] = hn::Max(most[v], hn::IfThenElse(invisible, nothing, t));
         t = hn::IfThenElse(invisible, lowest, at_least(lowest, t));  // a hidden NaN must not reach the sums

@@ -33,16 +33,18 @@ void widen(const void* from, Element element, std::int64_t count, float* to) {
   HWY_DYNAMIC_DISPATCH(widen_here)(from, element, count, to);
 }
 
-void pack_strip(const void* rows, Element element, std::int64_t stride, std::int64_t count, std::int64_t dim, float* panel) {
+void pack_strip(const void* rows, Element element, std::int64_t stride, std::int64_t count, std::int64_t dim,
+                float* panel) {
   HWY_DYNAMIC_DISPATCH(pack_strip_here)(rows, element, stride, count, dim, panel);
 }
 
-void strip_products(const float* keys, std::int64_t stride, std::int64_t count, std::int64_t dim, const float* panel, float* out) {
+void strip_products(const float* keys, std::int64_t stride, std::int64_t count, std::int64_t dim, const float* panel,
+                    float* out) {
   HWY_DYNAMIC_DISPATCH(strip_products_here)(keys, stride, count, dim, panel, out);
 }
 
-void strip_statistics(const StripScore& score, const float* products, std::int64_t stride, std::int64_t count, const StripMask& mask,
-                      const StripRows& rows, float* columns) {
+void strip_statistics(const StripScore& score, const float* products, std::int64_t stride, std::int64_t count,
+                      const StripMask& mask, const StripRows& rows, float* columns) {
   HWY_DYNAMIC_DISPATCH(strip_statistics_here)(score, products, stride, count, mask, rows, columns);
 }
 
@@ -50,8 +52,12 @@ void add_columns(const float* columns, std::int64_t count, double* total) {
   HWY_DYNAMIC_DISPATCH(add_columns_here)(columns, count, total);
 }
 
-void exp2_values(const float* x, std::int64_t count, float* out) { HWY_DYNAMIC_DISPATCH(exp2_values_here)(x, count, out); }
-void tanh_values(const float* x, std::int64_t count, float* out) { HWY_DYNAMIC_DISPATCH(tanh_values_here)(x, count, out); }
+void exp2_values(const float* x, std::int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(exp2_values_here)(x, count, out);
+}
+void tanh_values(const float* x, std::int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(tanh_values_here)(x, count, out);
+}
 
 std::vector<std::string_view> instruction_sets() {
   std::vector<std::string_view> names;

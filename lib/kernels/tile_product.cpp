@@ -13,10 +13,11 @@ Element element_of(at::ScalarType dtype) {
   return dtype == at::kFloat ? Element::f32 : dtype == at::kBFloat16 ? Element::bf16 : Element::f16;
 }
 
-TileProduct::TileProduct(at::ScalarType dtype, std::int64_t dim, std::int64_t rows, std::int64_t keys)
+TileProduct::TileProduct(at::ScalarType dtype, std::int64_t dim, std::int64_t rows, std::int64_t keys,
+                         Operands operands)
     : dtype_(dtype), element_(element_of(dtype)), dim_(dim), width_(strip_rows()) {
   // brgemm with an odd inner dimension gives NaN, and unpacked where it could pack it is slow.
-  packed_ = dtype != at::kFloat && dim % 2 == 0 && blas::could_pack(dtype);
+  packed_ = dtype != at::kFloat && dim % 2 == 0 && (operands == Operands::packed || blas::could_pack(dtype));
   const std::int64_t strips = (rows + width_ - 1) / width_;
   if (packed_)
     pair_panels_.resize(strips * dim * width_);
@@ -65,7 +66,8 @@ void TileProduct::set_keys(const void* keys, std::int64_t stride, std::int64_t c
 
 void TileProduct::multiply(std::int64_t strip, std::int64_t key, std::int64_t count, float* out) const {
   if (!packed_) {
-    strip_products(float_keys_ + key * key_stride_, key_stride_, count, dim_, panels_.data() + strip * dim_ * width_, out);
+    strip_products(float_keys_ + key * key_stride_, key_stride_, count, dim_, panels_.data() + strip * dim_ * width_,
+                   out);
     return;
   }
   const std::uint16_t* keys = half_keys_ + key * key_stride_;

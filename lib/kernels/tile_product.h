@@ -1,7 +1,7 @@
 #pragma once
-// Products of a strip of queries with a run of keys: the only file that knows at::native::cpublas::brgemm, which is no stable
-// interface. It is used where it reaches hardware that portable code cannot (AMX tiles); everywhere else 16-bit values are widened,
-// which is exact, and tile_kernels.h multiplies in float32, as fast as brgemm does there.
+// Products of a strip of queries with a run of keys: the only file that knows at::native::cpublas::brgemm, which is no
+// stable interface. It is used where it reaches hardware that portable code cannot (AMX tiles); everywhere else 16-bit
+// values are widened, which is exact, and tile_kernels.h multiplies in float32, as fast as brgemm does there.
 
 #include <ATen/core/Tensor.h>
 
@@ -19,8 +19,13 @@ bool has_element(at::ScalarType dtype);
 /// One thread's operands. Not shared between threads; the destructor releases the thread's tile hardware.
 class TileProduct {
  public:
-  /// For tiles of `rows` queries and up to `keys` keys of head dim `dim`.
-  TileProduct(at::ScalarType dtype, std::int64_t dim, std::int64_t rows, std::int64_t keys);
+  enum class Operands { best, packed };
+
+  /// For tiles of `rows` queries and up to `keys` keys of head dim `dim`. `packed` forces brgemm on packed operands
+  /// where the processor has no tiles, for tests: AVX-512 with bfloat16 computes the same; elsewhere multiply() throws
+  /// c10::Error.
+  TileProduct(at::ScalarType dtype, std::int64_t dim, std::int64_t rows, std::int64_t keys,
+              Operands operands = Operands::best);
   ~TileProduct();
   TileProduct(const TileProduct&) = delete;
   TileProduct& operator=(const TileProduct&) = delete;

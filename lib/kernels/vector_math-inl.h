@@ -25,8 +25,8 @@ HWY_INLINE V at_least(V low, V x) {
 #endif
 }
 
-/// 2^x for x >= kSmallestExponent (not checked) and below 127; NaN stays NaN. Relative error below 2.5e-7: minimax polynomial of
-/// degree 5 on [-1/2, 1/2], the integer part added to the exponent bits.
+/// 2^x for x >= kSmallestExponent (not checked) and below 127; NaN stays NaN. Relative error below 2.5e-7: minimax
+/// polynomial of degree 5 on [-1/2, 1/2], the integer part added to the exponent bits.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V exp2_from(D d, V x) {
   const hn::RebindToSigned<D> di;

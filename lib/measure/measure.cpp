@@ -165,9 +165,10 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   for (std::size_t m = 0; m < metrics.size(); ++m)
     result.metrics.push_back({config.metrics[m].spec, config.metrics[m].parameters, metrics[m]->result(result.layout)});
   if (sequences > 0 && needs.attention()) check_fired(model, result);
-  if (needs.loss && !scorable && sequences > 0 && config.logits == Logits::all)
+  if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(
-        {"no_loss", bidirectional_loss
+        {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."
+                    : bidirectional_loss
                         ? "the model is not causal, so there is no next-token loss."
                         : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
   warn_of_windows(result, input.info.max_length);

@@ -59,13 +59,14 @@ bool causal(const Layout& layout) {
 
 /// Whether the first half of the positions, run alone, gives the logits that it has in the whole sequence. Throws for
 /// causal models that do not. Empty where it cannot be told.
-bool prefix_consistent(const InstrumentedModel& model, const at::Tensor& ids, const at::Tensor& whole, bool is_causal) {
+std::optional<bool> prefix_consistent(const InstrumentedModel& model, const at::Tensor& ids, const at::Tensor& whole,
+                                      bool is_causal) {
   const std::int64_t half = ids.size(1) / 2;
-  if (half < 1) return true;
+  if (half < 1) return std::nullopt;
   const at::Tensor part = plain_output(model, ids.narrow(1, 0, half).contiguous(), "half the sequence");
   if (!is_causal || whole.dim() < 2 || part.dim() != whole.dim() || whole.size(1) != ids.size(1) ||
       part.size(1) != half)
-    return is_causal;
+    return std::nullopt;
   const at::Tensor expected = whole.narrow(1, 0, half).to(at::kDouble), got = part.to(at::kDouble);
   const double scale = std::max(1e-30, expected.abs().max().item<double>());
   const double difference = (got - expected).abs().max().item<double>() / scale;

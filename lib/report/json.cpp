@@ -175,10 +175,11 @@ Json to_json(const SettingsInfo& settings) {
 Json to_json(const VerifyInfo& verify) {
   Json errors = Json::object();
   for (const auto& [statistic, error] : verify.max_error) errors[statistic] = number(error);
-  return {{"logits_bit_identical", verify.logits_bit_identical},
-          {"sequences", verify.sequences},
-          {"prefix_consistent", verify.prefix_consistent},
-          {"max_error", errors}};
+  return {
+      {"logits_bit_identical", verify.logits_bit_identical},
+      {"sequences", verify.sequences},
+      {"prefix_consistent", optional(verify.prefix_consistent)},
+      {"max_error", errors}};
 }
 
 Json to_json(const SiteInfo& site) {

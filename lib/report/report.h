@@ -62,7 +62,7 @@ struct RunInfo {
 struct VerifyInfo {
   bool logits_bit_identical = false;
   std::int64_t sequences = 0;
-  bool prefix_consistent = false;
+  std::optional<bool> prefix_consistent;  ///< empty for models whose positions see later ones
   std::vector<std::pair<std::string, Number>> max_error;  ///< statistic -> largest error against the float64 reference
 };
 

@@ -1,8 +1,9 @@
-// Column sums, row entropy, row maximum and row sum in one pass over Q K^T. Key-stationary: a thread block keeps 128 keys of one head
-// in shared memory and walks over tiles of 64 queries (double buffer). Column sums stay in registers. Row statistics of a tile need
-// two shuffles; they are added to partials in global memory that belong to this thread block alone, row by row always by the same
-// thread, so there are no atomics and no order to get wrong. A query-stationary second kernel would compute every product twice; the
-// partials cost 24 bytes of L2 traffic a row and 128 keys, against 2 D bytes for the queries themselves.
+// Column sums, row entropy, row maximum and row sum in one pass over Q K^T. Key-stationary: a thread block keeps 128
+// keys of one head in shared memory and walks over tiles of 64 queries (double buffer). Column sums stay in registers.
+// Row statistics of a tile need two shuffles; they are added to partials in global memory that belong to this thread
+// block alone, row by row always by the same thread, so there are no atomics and no order to get wrong. A
+// query-stationary second kernel would compute every product twice; the partials cost 24 bytes of L2 traffic a row and
+// 128 keys, against 2 D bytes for the queries themselves.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -21,17 +22,18 @@ namespace {
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
 constexpr int kGroups = kCudaKeyTile / 8;  // of 8 keys, one mma wide
-constexpr int kFlushSteps = 16;            // row tiles between which column sums move from registers to shared memory: shorter sums
-constexpr float kLowest = -126.0F;         // smallest t; 2^t is then the smallest normal number
+constexpr int kFlushSteps =
+    16;  // row tiles between which column sums move from registers to shared memory: shorter sums
+constexpr float kLowest = -126.0F;  // smallest t; 2^t is then the smallest normal number
 static_assert(kCudaRowTile == kWarps * 16, "each warp owns 16 query rows");
 
 /// What the kernels read beyond the caller's arguments.
 struct KernelArgs {
   FusedStatisticsArgs call;
-  float2* rows;    // [B, H, Q]: log-sum-exp in units of x, and in units of t what rounding it left over
-  float* partial;  // [B, H, parts, 3, Q]: largest t, sum of A, sum of A t
-  float scale;     // t = (x - centre) * scale + shift
-  float cap_scale; // x = tanh(product * cap_scale) where there is a soft cap, otherwise the product
+  float2* rows;          // [B, H, Q]: log-sum-exp in units of x, and in units of t what rounding it left over
+  float* partial;        // [B, H, parts, 3, Q]: largest t, sum of A, sum of A t
+  float scale;           // t = (x - centre) * scale + shift
+  float cap_scale;       // x = tanh(product * cap_scale) where there is a soft cap, otherwise the product
   double natural, unit;  // nats of a step of x and of t
 };
 
@@ -81,8 +83,10 @@ struct RowSums {
 /// Shared memory of a block: keys, two tiles of queries, their rows, and the flushed column sums of every thread.
 template <class T, int D>
 struct Layout {
-  static constexpr int kKeyBytes = kCudaKeyTile * Tile<T, D>::kRowBytes, kQueryBytes = kCudaRowTile * Tile<T, D>::kRowBytes;
-  static constexpr int kRows = kKeyBytes + 2 * kQueryBytes, kFlushed = kRows + 2 * kCudaRowTile * static_cast<int>(sizeof(float2));
+  static constexpr int kKeyBytes = kCudaKeyTile * Tile<T, D>::kRowBytes,
+                       kQueryBytes = kCudaRowTile * Tile<T, D>::kRowBytes;
+  static constexpr int kRows = kKeyBytes + 2 * kQueryBytes,
+                       kFlushed = kRows + 2 * kCudaRowTile * static_cast<int>(sizeof(float2));
   static constexpr int kBytes = kFlushed + 2 * kGroups * kThreads * static_cast<int>(sizeof(float));
 };
 
@@ -180,7 +184,8 @@ class Block {
     else
       all_groups<true>(strip, rows, row + local, key, columns, sums);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) add_to_partial(row + local + half * 8, sums.most[half], sums.sum[half], sums.weighted[half]);
+    for (int half = 0; half < 2; ++half)
+      add_to_partial(row + local + half * 8, sums.most[half], sums.sum[half], sums.weighted[half]);
   }
 
   template <bool kMasked>
@@ -196,8 +201,8 @@ class Block {
   }
 
   template <bool kMasked>
-  __device__ __forceinline__ void group(const float (&products)[4], const float2 (&rows)[2], std::int64_t row, std::int64_t key,
-                                        float (&columns)[2], RowSums& sums) {
+  __device__ __forceinline__ void group(const float (&products)[4], const float2 (&rows)[2], std::int64_t row,
+                                        std::int64_t key, float (&columns)[2], RowSums& sums) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int half = i / 2;
@@ -214,7 +219,8 @@ class Block {
   }
 
   __device__ bool sees(std::int64_t row, std::int64_t key) const {
-    return row < call_.queries && key < call_.keys && call_.score.visible(row, key, call_.keys) && (!visible_ || visible_[key] != 0);
+    return row < call_.queries && key < call_.keys && call_.score.visible(row, key, call_.keys) &&
+           (!visible_ || visible_[key] != 0);
   }
 
   /// Four neighbouring threads hold parts of the same row; the first of them owns its partial.
@@ -231,7 +237,8 @@ class Block {
     partial_[2 * call_.queries + row] += weighted;
   }
 
-  /// Adds up the column sums of all threads; the keys are no longer needed, so their memory holds the sums of the warps.
+  /// Adds up the column sums of all threads; the keys are no longer needed, so their memory holds the sums of the
+  /// warps.
   __device__ void write_columns(std::int64_t key) {
     float* warps = reinterpret_cast<float*>(shared_);  // [kWarps, kCudaKeyTile]
 #pragma unroll
@@ -268,13 +275,15 @@ __global__ void __launch_bounds__(kThreads) fused_statistics_kernel(const __grid
   for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) Block<T, D, kSoftcap>(args, shared, item).run();
 }
 
-unsigned bounded_grid(std::int64_t blocks) { return static_cast<unsigned>(std::min<std::int64_t>(std::max<std::int64_t>(blocks, 1), 65535)); }
+unsigned bounded_grid(std::int64_t blocks) {
+  return static_cast<unsigned>(std::min<std::int64_t>(std::max<std::int64_t>(blocks, 1), 65535));
+}
 
 template <class T, int D, bool kSoftcap>
 cudaError_t launch_kernel(const KernelArgs& args, cudaStream_t stream) {
   constexpr int kBytes = Layout<T, D>::kBytes;
-  const cudaError_t status =
-      cudaFuncSetAttribute(fused_statistics_kernel<T, D, kSoftcap>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  const cudaError_t status = cudaFuncSetAttribute(fused_statistics_kernel<T, D, kSoftcap>,
+                                                  cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
   const unsigned grid = bounded_grid(args.call.batch * args.call.heads * args.call.parts);
   fused_statistics_kernel<T, D, kSoftcap><<<grid, kThreads, kBytes, stream>>>(args);
@@ -283,7 +292,8 @@ cudaError_t launch_kernel(const KernelArgs& args, cudaStream_t stream) {
 
 template <class T, int D>
 cudaError_t launch_dim(const KernelArgs& args, cudaStream_t stream) {
-  return args.call.score.softcap > 0 ? launch_kernel<T, D, true>(args, stream) : launch_kernel<T, D, false>(args, stream);
+  return args.call.score.softcap > 0 ? launch_kernel<T, D, true>(args, stream)
+                                     : launch_kernel<T, D, false>(args, stream);
 }
 
 template <class T>
@@ -308,12 +318,17 @@ cudaError_t launch_fused_statistics(const FusedStatisticsArgs& args, cudaStream_
   const std::int64_t rows = args.batch * args.heads * args.queries;
   if (rows == 0 || args.keys == 0) return cudaSuccess;
   const std::int64_t alignment = args.element == CudaElement::f32 ? 4 : 8;
-  if (args.dim <= 0 || args.dim > largest_cuda_dim(args.element) || args.dim % alignment != 0 || args.parts <= 0 || args.kv_heads <= 0 ||
-      args.heads % args.kv_heads != 0)
+  if (args.dim <= 0 || args.dim > largest_cuda_dim(args.element) || args.dim % alignment != 0 || args.parts <= 0 ||
+      args.kv_heads <= 0 || args.heads % args.kv_heads != 0)
     return cudaErrorInvalidValue;
   constexpr double kLog2E = 1.4426950408889634;
   const bool capped = args.score.softcap > 0;
-  KernelArgs kernel{args,  reinterpret_cast<float2*>(args.scratch), args.scratch + 2 * rows, 0, 1, capped ? args.score.softcap : args.score.scale,
+  KernelArgs kernel{args,
+                    reinterpret_cast<float2*>(args.scratch),
+                    args.scratch + 2 * rows,
+                    0,
+                    1,
+                    capped ? args.score.softcap : args.score.scale,
                     1 / kLog2E};
   kernel.scale = static_cast<float>(kernel.natural * kLog2E);
   if (std::fabs(kernel.scale) < 1e-30F) kernel.scale = 0;  // all logits are taken as 0

@@ -25,7 +25,8 @@ CudaElement element_of(at::ScalarType dtype) {
 
 /// `x` [B, N, T, D], copied (and padded with zeros) only where 16-byte copies of its rows are impossible.
 at::Tensor aligned(const at::Tensor& x) {
-  const std::int64_t unit = 16 / static_cast<std::int64_t>(x.element_size()), missing = (unit - x.size(3) % unit) % unit;
+  const std::int64_t unit = 16 / static_cast<std::int64_t>(x.element_size()),
+                     missing = (unit - x.size(3) % unit) % unit;
   if (missing > 0) return at::constant_pad_nd(x, {0, missing}).contiguous();
   bool fits = x.stride(3) == 1 && reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0;
   for (int dim = 0; dim < 3; ++dim) fits = fits && (x.size(dim) <= 1 || x.stride(dim) % unit == 0);
@@ -44,7 +45,8 @@ const char* sinkscope_cuda_why_not(const sinkscope::AttentionCall* call) {
   const auto dtype = query.scalar_type();
   if (!query.is_cuda()) return "the CUDA pass does not take its device";
   if (call->mask) return "the CUDA pass does not take a mask tensor";
-  if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf) return "the CUDA pass does not take its dtype";
+  if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf)
+    return "the CUDA pass does not take its dtype";
   if (query.size(3) > largest_cuda_dim(element_of(dtype))) return "the CUDA pass does not take its head dim";
   return nullptr;
 }
@@ -77,7 +79,9 @@ void sinkscope_cuda_fused_statistics(const sinkscope::AttentionCall* call, sinks
   FusedStatisticsArgs args{.query = query.const_data_ptr(),
                            .key = key.const_data_ptr(),
                            .lse = lse.const_data_ptr<float>(),
-                           .key_visible = visible.defined() ? reinterpret_cast<const std::uint8_t*>(visible.const_data_ptr<bool>()) : nullptr,
+                           .key_visible = visible.defined()
+                                              ? reinterpret_cast<const std::uint8_t*>(visible.const_data_ptr<bool>())
+                                              : nullptr,
                            .column_sum = pass->column_sum.mutable_data_ptr<float>(),
                            .entropy = pass->entropy.mutable_data_ptr<float>(),
                            .row_max = pass->row_max.mutable_data_ptr<float>(),

@@ -11,8 +11,8 @@ namespace sinkscope {
 
 enum class CudaElement { f32, bf16, f16 };
 
-/// Strides are in elements. The head dim is contiguous; base pointers are 16-byte aligned and all other strides whole multiples of 16
-/// bytes, as is dim. Head dims up to largest_cuda_dim().
+/// Strides are in elements. The head dim is contiguous; base pointers are 16-byte aligned and all other strides whole
+/// multiples of 16 bytes, as is dim. Head dims up to largest_cuda_dim().
 struct FusedStatisticsArgs {
   const void* query;                // [B, H, Q, D]
   const void* key;                  // [B, G, K, D]
@@ -36,8 +36,9 @@ std::int64_t largest_cuda_dim(CudaElement element);
 /// Floats of scratch memory: O(Q) a part and head.
 std::int64_t fused_statistics_scratch(const FusedStatisticsArgs& args);
 
-/// Queues the pass on `stream`; does not synchronise. No atomics: the same input gives the same bytes on the same device.
-/// 16-bit products run on tensor cores with float32 accumulation; float32 products are plain FMA (error of one rounding a term).
+/// Queues the pass on `stream`; does not synchronise. No atomics: the same input gives the same bytes on the same
+/// device. 16-bit products run on tensor cores with float32 accumulation; float32 products are plain FMA (error of one
+/// rounding a term).
 cudaError_t launch_fused_statistics(const FusedStatisticsArgs& args, cudaStream_t stream);
 
 }  // namespace sinkscope

@@ -24,8 +24,8 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending));
 }
 
-/// Layout of a tile with rows of D elements: 16-byte chunks, a multiple of 8 a row, xor-swizzled so that the same chunk of eight
-/// consecutive rows falls into different banks.
+/// Layout of a tile with rows of D elements: 16-byte chunks, a multiple of 8 a row, xor-swizzled so that the same chunk
+/// of eight consecutive rows falls into different banks.
 template <class T, int D>
 struct Tile {
   static constexpr int kPerChunk = 16 / static_cast<int>(sizeof(T));
@@ -36,9 +36,10 @@ struct Tile {
     return static_cast<std::uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) * 16));
   }
 
-  /// Queues the copy of `rows` rows from `first` on; rows at or beyond `count` and elements at or beyond `dim` become 0.
-  static __device__ void load(std::uint32_t shared, const T* from, std::int64_t stride, std::int64_t first, std::int64_t count,
-                              std::int64_t dim, int rows) {
+  /// Queues the copy of `rows` rows from `first` on; rows at or beyond `count` and elements at or beyond `dim` become
+  /// 0.
+  static __device__ void load(std::uint32_t shared, const T* from, std::int64_t stride, std::int64_t first,
+                              std::int64_t count, std::int64_t dim, int rows) {
     constexpr int kUsed = D / kPerChunk;
     for (int i = threadIdx.x; i < rows * kUsed; i += blockDim.x) {
       const int row = i / kUsed, chunk = i % kUsed;
@@ -56,21 +57,23 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], std::uint32
 }
 
 /// c [16, 8] += a [16, 16] b [16, 8]
-__device__ __forceinline__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, __nv_bfloat16) {
+__device__ __forceinline__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
+                                         __nv_bfloat16) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1, __half) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+__device__ __forceinline__ void multiply(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1,
+                                         __half) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// Products of the calling warp's 16 rows with a tile of keys, in the accumulator layout of mma.m16n8k16 for every type: element
-/// 0..3 of a group of 8 keys belong to rows lane / 4 (twice) and lane / 4 + 8 (twice), keys lane % 4 * 2 and one more.
+/// Products of the calling warp's 16 rows with a tile of keys, in the accumulator layout of mma.m16n8k16 for every
+/// type: element 0..3 of a group of 8 keys belong to rows lane / 4 (twice) and lane / 4 + 8 (twice), keys lane % 4 * 2
+/// and one more.
 template <class T, int D>
 class Strip {
  public:
@@ -86,7 +89,8 @@ class Strip {
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
       std::uint32_t b[4];
-      load_matrices(b, keys + Tile<T, D>::offset(pair * 16 + (lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1)));
+      load_matrices(
+          b, keys + Tile<T, D>::offset(pair * 16 + (lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1)));
       if constexpr (kKeep) {
         multiply(even, kept_[step], b[0], b[1], T());
         multiply(odd, kept_[step], b[2], b[3], T());

@@ -1,6 +1,6 @@
 #pragma once
-// Which tiles of the attention matrix the CUDA kernel visits, and in what order: host-device functions without state, so that CPU
-// tests can walk every tile of every case (tests/kernels/tile_schedule_test.cpp).
+// Which tiles of the attention matrix the CUDA kernel visits, and in what order: host-device functions without state,
+// so that CPU tests can walk every tile of every case (tests/kernels/tile_schedule_test.cpp).
 
 #include <cstdint>
 
@@ -13,8 +13,9 @@ inline constexpr int kCudaKeyTile = 128;  ///< keys that stay in shared memory
 
 SINKSCOPE_HOST_DEVICE inline std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Key block of part `part` (of `parts`) in its round `step`: rounds run forward and backward in turn, so that with causal attention,
-/// where early keys are seen by more queries, every part has about the same work. May be at or beyond the number of blocks: skip it.
+/// Key block of part `part` (of `parts`) in its round `step`: rounds run forward and backward in turn, so that with
+/// causal attention, where early keys are seen by more queries, every part has about the same work. May be at or beyond
+/// the number of blocks: skip it.
 SINKSCOPE_HOST_DEVICE inline std::int64_t key_block(std::int64_t part, std::int64_t step, std::int64_t parts) {
   return step * parts + (step % 2 == 0 ? part : parts - 1 - part);
 }
@@ -27,8 +28,10 @@ struct RowRange {
   std::int64_t first, end;
 };
 
-/// Queries, in whole row tiles, among which are all that see a key of [key, key + kCudaKeyTile); empty where first >= end.
-SINKSCOPE_HOST_DEVICE inline RowRange rows_of_keys(const ScoreFunction& score, std::int64_t key, std::int64_t keys, std::int64_t queries) {
+/// Queries, in whole row tiles, among which are all that see a key of [key, key + kCudaKeyTile); empty where first >=
+/// end.
+SINKSCOPE_HOST_DEVICE inline RowRange rows_of_keys(const ScoreFunction& score, std::int64_t key, std::int64_t keys,
+                                                   std::int64_t queries) {
   const std::int64_t last = key + kCudaKeyTile < keys ? key + kCudaKeyTile - 1 : keys - 1;
   RowRange rows{0, queries};
   if (score.causal) rows.first = key / kCudaRowTile * kCudaRowTile;
@@ -39,17 +42,19 @@ SINKSCOPE_HOST_DEVICE inline RowRange rows_of_keys(const ScoreFunction& score, s
 }
 
 /// Whether every query of [row, row + kCudaRowTile) exists and sees every key of [key, key + kCudaKeyTile).
-SINKSCOPE_HOST_DEVICE inline bool tile_is_full(const ScoreFunction& score, std::int64_t row, std::int64_t queries, std::int64_t key,
-                                               std::int64_t keys) {
+SINKSCOPE_HOST_DEVICE inline bool tile_is_full(const ScoreFunction& score, std::int64_t row, std::int64_t queries,
+                                               std::int64_t key, std::int64_t keys) {
   const std::int64_t last_row = row + kCudaRowTile - 1;
   return last_row < queries && key + kCudaKeyTile <= keys && score.first_key(last_row) <= key &&
          score.end_key(row, keys) >= key + kCudaKeyTile;
 }
 
-/// Parts a head is split into, so that at least `blocks` thread blocks have work. Each part has row partials of its own, so scratch
-/// is 12 bytes * queries * max(heads in all, about `blocks`).
-SINKSCOPE_HOST_DEVICE inline std::int64_t parts_of_head(std::int64_t batch_heads, std::int64_t keys, std::int64_t blocks) {
-  const std::int64_t key_blocks = divide_up(keys, kCudaKeyTile), wanted = batch_heads > 0 ? divide_up(blocks, batch_heads) : 1;
+/// Parts a head is split into, so that at least `blocks` thread blocks have work. Each part has row partials of its
+/// own, so scratch is 12 bytes * queries * max(heads in all, about `blocks`).
+SINKSCOPE_HOST_DEVICE inline std::int64_t parts_of_head(std::int64_t batch_heads, std::int64_t keys,
+                                                        std::int64_t blocks) {
+  const std::int64_t key_blocks = divide_up(keys, kCudaKeyTile),
+                     wanted = batch_heads > 0 ? divide_up(blocks, batch_heads) : 1;
   return wanted < key_blocks ? wanted : key_blocks > 0 ? key_blocks : 1;
 }
 

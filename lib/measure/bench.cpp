@@ -1,0 +1,103 @@
+#include "measure/bench.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/fused_statistics.h"
+#include "kernels/row_blocks.h"
+#include "measure/measure.h"
+#include "measure/memory_peak.h"
+#include "measure/site_statistics.h"
+#include "observe/sdpa_forward.h"
+
+namespace sinkscope {
+namespace {
+
+template <class Run>
+double seconds_of(Run&& run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void run_plain(const InstrumentedModel& model, const std::vector<Batch>& batches, const Input& input,
+               const Taps* taps) {
+  const at::NoGradGuard no_grad;
+  for (const Batch& batch : batches) {
+    std::vector<const Sequence*> members;
+    for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
+    run_graph(taps == nullptr ? *model.plain : *model.tapped, model.inputs(batch_input(members)),
+              taps == nullptr ? Taps{} : *taps);
+  }
+}
+
+std::vector<std::string> passes_of(const Needs& needs) {
+  std::vector<std::string> passes;
+  if (needs.first_keys > 0) passes.push_back("first keys");
+  if (needs.full_pass()) passes.push_back("all keys");
+  if (needs.key_norms || needs.value_norms || needs.head_output_norms) passes.push_back("head norms");
+  if (needs.streams()) passes.push_back("streams");
+  if (needs.loss) passes.push_back("loss");
+  return passes;
+}
+
+/// Times the attention forward and the pass over all keys at every site of one run.
+std::optional<AttentionCost> attention_cost(const InstrumentedModel& model, const std::vector<Batch>& batches,
+                                            const Input& input, double plain_seconds) {
+  double forward = 0, pass = 0;
+  MaskCache masks;
+  Taps taps;
+  taps.site = [&](SiteId, const AttentionView& view) {
+    if (view.materialised()) return;
+    SdpaArguments arguments{view.query, view.key,       view.value, view.mask,
+                            0,          view.is_causal, view.scale, view.key.size(1) != view.query.size(1)};
+    const RecognisedMask* mask =
+        view.mask ? &masks.recognise(*view.mask, view.query.size(2), view.key.size(2), 1) : nullptr;
+    AttentionCall call = attention_call(view, mask);
+    forward += seconds_of([&] { call.lse = sdpa_forward(arguments).lse; });
+    if (!call.lse.defined()) call.lse = log_sum_exp(call);
+    pass += seconds_of([&] { fused_statistics_supports(call) ? fused_statistics(call) : row_block_statistics(call); });
+  };
+  run_plain(model, batches, input, &taps);
+  if (forward <= 0) return std::nullopt;
+  return AttentionCost{forward / plain_seconds, pass / forward};
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return n == 0 ? 0 : n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+BenchResult bench(const InstrumentedModel& model, const Input& input,
+                  const std::vector<std::pair<std::string, MeasureConfig>>& presets, std::int64_t runs) {
+  BenchResult result;
+  const std::vector<Batch> plan = batches(input.sequences, presets.front().second.input.batch);
+  for (const auto& [name, config] : presets) result.presets.push_back({name, {}, 0, passes_of(needs_of(config))});
+  std::vector<std::vector<double>> ratios(presets.size());
+  for (std::int64_t round = -1; round < runs; ++round) {
+    const bool counted = round >= 0;
+    const auto once = [&](Timing& timing, auto&& run) {
+      // Memory is counted in the warm-up round, so that counting is not in the times.
+      if (counted) return timing.seconds.emplace_back(seconds_of(run));
+      const MemoryPeak peak;
+      run();
+      timing.peak_memory_bytes = peak.bytes();
+      return 0.0;
+    };
+    const double plain = once(result.plain, [&] { run_plain(model, plan, input, nullptr); });
+    for (std::size_t p = 0; p < presets.size(); ++p) {
+      const double seconds = once(result.presets[p].timing, [&] { measure(model, presets[p].second, input, {}); });
+      if (counted) ratios[p].push_back(seconds / plain);
+    }
+  }
+  for (std::size_t p = 0; p < presets.size(); ++p) result.presets[p].ratio_to_plain = median(ratios[p]);
+  result.attention = attention_cost(model, plan, input, median(result.plain.seconds));
+  return result;
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,178 @@
+// Masks are recognised, and the statistics of a site agree with float64 on the materialised matrix.
+#include <ATen/ATen.h>
+
+#include "base/error.h"
+#include "catch.h"
+#include "kernels/reference.h"
+#include "measure/recognise_mask.h"
+#include "measure/site_statistics.h"
+#include "models.h"
+
+namespace sinkscope {
+namespace {
+
+at::Tensor band(std::int64_t length, std::int64_t width) {
+  return at::ones({length, length}, at::kBool)
+      .tril()
+      .logical_and(at::ones({length, length}, at::kBool).triu(1 - width));
+}
+
+at::Tensor chunks(std::int64_t length, std::int64_t width) {
+  const at::Tensor c = at::floor_divide(at::arange(length), at::Scalar(width));
+  return (c.unsqueeze(1) == c.unsqueeze(0)).logical_and(at::ones({length, length}, at::kBool).tril());
+}
+
+at::Tensor additive(const at::Tensor& visible, double fill) {
+  return at::zeros(visible.sizes()).masked_fill(visible.logical_not(), fill);
+}
+
+TEST_CASE("a mask is recognised by what it lets every query see", "[measure]") {
+  constexpr std::int64_t kLength = 12;
+  const at::Tensor all = at::ones({kLength, kLength}, at::kBool);
+  const struct {
+    at::Tensor mask;
+    MaskKind kind;
+    std::int64_t width;
+  } cases[] = {{all, MaskKind::none, 0},
+               {all.tril(), MaskKind::causal, 0},
+               {band(kLength, 5), MaskKind::window, 5},
+               {chunks(kLength, 4), MaskKind::chunk, 4},
+               {all.tril().logical_and(all.triu(-3).logical_or(all.tril(-7))), MaskKind::other, 0}};
+  for (const auto& c : cases) {
+    for (const at::Tensor& mask :
+         {c.mask, additive(c.mask, -INFINITY), additive(c.mask, -1e9), additive(c.mask, -65504)}) {
+      CAPTURE(mask.scalar_type(), c.width);
+      const RecognisedMask got =
+          recognise_mask(mask.view({1, 1, kLength, kLength}).expand({3, 2, kLength, kLength}), kLength, kLength, 4);
+      CHECK(got.kind == c.kind);
+      CHECK(got.width == c.width);
+      CHECK(got.exact);
+      REQUIRE(got.visibility.size() == 1);
+      for (std::int64_t i = 0; i < kLength; ++i)
+        CHECK(got.visibility[0]->visible(i) == c.mask[i].sum().item<std::int64_t>());
+    }
+  }
+}
+
+TEST_CASE("a mask that also adds to the scores cannot be dropped", "[measure]") {
+  const at::Tensor visible = at::ones({6, 6}, at::kBool).tril();
+  at::Tensor mask = additive(visible, -INFINITY);
+  mask[3][1] = -0.5;
+  const RecognisedMask got = recognise_mask(mask, 6, 6, 1);
+  CHECK(got.kind == MaskKind::causal);
+  CHECK_FALSE(got.exact);
+}
+
+TEST_CASE("sequences with other padding have a visibility each", "[measure]") {
+  at::Tensor mask = at::ones({5, 5}, at::kBool).tril().view({1, 1, 5, 5}).repeat({2, 1, 1, 1});
+  mask.select(0, 1).select(2, 0).fill_(false);  // the second sequence hides key 0
+  const RecognisedMask got = recognise_mask(mask, 5, 5, 2);
+  CHECK(got.kind == MaskKind::other);
+  REQUIRE(got.visibility.size() == 2);
+  CHECK(got.visibility[0]->sees(3, 0));
+  CHECK_FALSE(got.visibility[1]->sees(3, 0));
+  CHECK(got.visibility[1]->visible(0) == 0);
+  CHECK(got.visibility[1]->queries() == 4);
+}
+
+TEST_CASE("the cache recognises a mask again only when it changes", "[measure]") {
+  MaskCache cache;
+  at::Tensor mask = at::ones({1, 1, 6, 6}, at::kBool).tril();
+  const RecognisedMask* first = &cache.recognise(mask, 6, 6, 1);
+  CHECK(&cache.recognise(mask, 6, 6, 1) == first);
+  CHECK(first->kind == MaskKind::causal);
+  mask.fill_(true);
+  CHECK(cache.recognise(mask, 6, 6, 1).kind == MaskKind::none);
+}
+
+Needs all_needs() {
+  Needs needs;
+  needs.first_keys = 3, needs.after_first_k = 2, needs.tail_window = 4;
+  needs.column_sums = needs.entropy = needs.key_norms = needs.value_norms = needs.head_output_norms = true;
+  return needs;
+}
+
+/// Everything of a SiteBatch against probabilities P [B, H, Q, K] float64.
+void check_against(const SiteBatch& site, const at::Tensor& p, double tolerance) {
+  const auto close = [&](const at::Tensor& got, const at::Tensor& expected) {
+    CHECK((got.to(at::kDouble) - expected).abs().max().item<double>() <= tolerance * static_cast<double>(p.size(2)));
+  };
+  const std::int64_t rows = p.size(2);
+  close(site.first_keys.key_sum, p.narrow(3, 0, 3).sum(2));
+  close(site.first_keys.first_query, p.select(3, 0).select(2, 0));
+  close(site.first_keys.last_query, p.select(3, 0).select(2, rows - 1));
+  close(site.first_keys.tail_sum, p.select(3, 0).narrow(2, rows - 4, 4).sum(-1));
+  close(site.first_keys.after_first_k_sum, p.narrow(2, 2, rows - 2).narrow(3, 0, 2).sum({2, 3}));
+  close(site.column_sum, p.sum(2));
+  const at::Tensor entropy = at::xlogy(p, p).sum(-1).neg();
+  close(site.entropy_sum, entropy.sum(-1));
+  const at::Tensor visible = (p > 0).sum(-1).to(at::kDouble);
+  close(site.normalised_entropy_sum,
+        at::where(visible > 1, entropy / visible.log(), at::zeros({}, at::kDouble)).sum(-1));
+  CHECK(site.row_sum_error.max().item<double>() <= tolerance * 10);
+}
+
+TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[measure]") {
+  constexpr std::int64_t kLength = 37;
+  const at::Tensor q = models::numbers({2, 4, kLength, 16}, 1, 3), k = models::numbers({2, 2, kLength, 16}, 2, 3);
+  const at::Tensor v = models::numbers({2, 2, kLength, 16}, 3);
+  const at::Tensor bias = models::numbers({1, 4, kLength, kLength}, 4, 2);
+  const struct {
+    const char* name;
+    bool causal;
+    at::Tensor mask;
+    const char* measured_by;
+  } cases[] = {{"causal", true, {}, "fused"},
+               {"bidirectional", false, {}, "fused"},
+               {"window as a mask", false, band(kLength, 9).view({1, 1, kLength, kLength}), "fused"},
+               {"a bias", false, additive(at::ones({kLength, kLength}, at::kBool).tril(), -INFINITY) + bias, "blocks"}};
+  for (const auto& c : cases) {
+    CAPTURE(c.name);
+    AttentionView view;
+    view.query = q, view.key = k, view.value = v, view.is_causal = c.causal, view.scale = 0.25;
+    if (c.mask.defined()) view.mask = c.mask;
+    AttentionCall call;
+    call.query = q, call.key = k, call.score = {.scale = 0.25, .causal = c.causal}, call.mask = view.mask;
+    const Reference truth = reference(call);
+    view.output = at::matmul(truth.probabilities, v.to(at::kDouble).repeat_interleave(2, 1)).to(at::kFloat);
+    MaskCache masks;
+    const SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
+    CHECK(site.measured_by == c.measured_by);
+    CHECK(site.kv_heads == 2);
+    check_against(site, truth.probabilities, 1e-6);
+    CHECK(site.value_norm.first[1][0].item<double>() == near(v[1][0][0].norm().item<double>(), 1e-6));
+
+    AttentionView matrix;
+    matrix.key = k, matrix.value = v, matrix.output = view.output;
+    matrix.weights = truth.probabilities.to(at::kFloat), matrix.scores = truth.scores.to(at::kFloat);
+    const SiteBatch materialised = site_statistics(matrix, all_needs(), std::nullopt, masks);
+    CHECK(materialised.measured_by == "materialised");
+    CHECK(materialised.mask == site.mask);
+    check_against(materialised, truth.probabilities, 1e-6);
+  }
+}
+
+TEST_CASE("rows that do not sum to one are seen", "[measure]") {
+  const at::Tensor q = models::numbers({1, 2, 9, 16}, 1), k = models::numbers({1, 2, 9, 16}, 2);
+  AttentionView view;
+  view.query = q, view.key = k, view.value = k, view.output = q, view.is_causal = true;
+  AttentionCall call;
+  call.query = q, call.key = k, call.score.causal = true;
+  view.lse = reference(call).lse.to(at::kFloat);
+  view.lse.select(1, 1) += 0.01;  // one head's normaliser is wrong by one per cent
+  MaskCache masks;
+  const SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
+  CHECK(site.row_sum_error[0][0].item<double>() < site.row_sum_tolerance);
+  CHECK(site.row_sum_error[0][1].item<double>() > site.row_sum_tolerance);
+}
+
+TEST_CASE("probabilities that do not fit their keys are refused", "[measure]") {
+  AttentionView view;
+  view.weights = view.scores = at::ones({1, 2, 4, 4});
+  view.key = at::ones({1, 2, 5, 3}), view.value = at::ones({1, 2, 4, 3}), view.output = at::ones({1, 2, 4, 3});
+  MaskCache masks;
+  CHECK_THROWS_AS(site_statistics(view, all_needs(), std::nullopt, masks), InputError);
+}
+
+}  // namespace
+}  // namespace sinkscope

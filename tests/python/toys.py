@@ -1,0 +1,120 @@
+"""Small hand-written models of one architecture whose attention is spelled in many ways, and their float64 truth.
+
+A toy is embedding -> blocks (x + attention(x), no norm, no MLP) -> unembedding. The core of a block is a module
+(q, k, v) -> mixed values, all [B, heads, T, D]; it may be traced or scripted.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sinkscope_export.model_file import write_model_file
+from torch import Tensor, nn
+from truth import Site
+
+VOCABULARY, WIDTH = 29, 16
+TRACED = (2, 11)  # batch and length at tracing: no other size of a toy
+
+
+class Attention(nn.Module):
+    def __init__(self, core: nn.Module, heads: int, width: int = WIDTH):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.heads, self.size, self.core = heads, width // heads, core
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.view(x.size(0), x.size(1), self.heads, self.size).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.core(self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x)))
+        return self.out(mixed.transpose(1, 2).reshape(x.size(0), x.size(1), -1))
+
+
+class Block(nn.Module):
+    def __init__(self, core: nn.Module, heads: int):
+        super().__init__()
+        self.attention = Attention(core, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attention(x)
+
+
+class Toy(nn.Module):
+    def __init__(self, *cores: nn.Module, heads: int = 2, seed: int = 0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.ModuleList([Block(core, heads) for core in cores])
+        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.normal_(0, 0.5)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class Sdpa(nn.Module):
+    def __init__(self, causal: bool = True):
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+
+
+class Eager(nn.Module):
+    """Softmax written out; causal by an additive mask."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.size(-1))
+        hidden = torch.ones(q.size(2), k.size(2), dtype=torch.bool, device=q.device).triu(1)
+        scores = scores + torch.zeros_like(scores).masked_fill(hidden, float("-inf"))
+        return torch.matmul(torch.softmax(scores, -1), v)
+
+
+def ids_of(batch: int, length: int, seed: int = 1) -> Tensor:
+    return torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def write(toy: nn.Module, path: Path, *, script: bool = False, example: Tensor | None = None, metadata: dict | None = None) -> Path:
+    """Traces or scripts a toy; metadata None writes a plain file without sinkscope.json."""
+    toy.eval()
+    with torch.no_grad():
+        module = torch.jit.script(toy) if script else torch.jit.trace(toy, ids_of(*TRACED) if example is None else example, check_trace=False)
+    if metadata is None:
+        module.save(str(path))
+    else:
+        write_model_file(module, metadata, path)
+    return path
+
+
+def causal(length: int) -> np.ndarray:
+    return np.where(np.tri(length, dtype=bool), 0.0, -np.inf)
+
+
+def truth_of(toy: nn.Module, ids: Tensor, *biases: np.ndarray) -> tuple[list[Site], list[np.ndarray], np.ndarray]:
+    """Sites, streams and logits of a toy in float64; biases, one a block, are added to the scores ([T, T] or [H, T, T])."""
+    weight = {name: p.detach().double().numpy() for name, p in toy.named_parameters(remove_duplicate=False)}
+    x = weight["embedding.weight"][ids.numpy()]
+    streams, sites = [x], []
+    for number, bias in enumerate(biases):
+        heads = toy.blocks[number].attention.heads
+
+        def project(part, x=x, at=f"blocks.{number}.attention", heads=heads):
+            return (x @ weight[f"{at}.{part}.weight"].T).reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+        q, k, v = project("query"), project("key"), project("value")
+        scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1]) + bias
+        a = np.exp(scores - scores.max(-1, keepdims=True))
+        a /= a.sum(-1, keepdims=True)
+        sites.append(Site(a, k, v))
+        mixed = (a @ v).transpose(0, 2, 1, 3).reshape(x.shape)
+        x = x + mixed @ weight[f"blocks.{number}.attention.out.weight"].T
+        streams.append(x)
+    return sites, streams, x @ weight["head.weight"].T
