@@ -12,6 +12,8 @@ foreach(module sinkscope_torch sinkscope_cuda)
 endforeach()
 
 set(data ${CMAKE_INSTALL_DATADIR}/sinkscope)
-install(DIRECTORY scripts DESTINATION ${data} USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE)
+install(DIRECTORY scripts DESTINATION ${data} USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE
+  REGEX "/(setup|demo|test|gpu_check)\\.sh$" EXCLUDE) # these work in a checkout
+install(DIRECTORY docs DESTINATION ${data} OPTIONAL)
 install(DIRECTORY configs DESTINATION ${data} OPTIONAL)
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${data} OPTIONAL)

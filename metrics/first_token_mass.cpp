@@ -1,6 +1,6 @@
 // first_token_mass: mean attention to key 0, FT_all = mean over queries i of A[i, 0]. Unit probability; range [1/T, 1]
 // where rows sum to one and are causal: query 0 sees only itself and adds 1/T. The series are the other five published
-// forms, which are NOT equivalent (metrics.md 2.1). Algebraic.
+// forms, which are NOT equivalent (docs/metrics.md). Algebraic.
 
 #include <algorithm>
 #include <cstddef>

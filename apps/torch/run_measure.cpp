@@ -69,7 +69,7 @@ Exit run_measure(const MeasureConfig& config, std::vector<std::string> argv) {
   MeasureResult result = measure(model, config, input, hooks);
   progress.clear();
 
-  complete_report(report, model, std::move(result), input);
+  complete_report(report, std::move(result), input);
   write(config, outputs, report, arrays);
   if (!report.complete) return interrupt_exit();
   if (report.numerical_failure) {

@@ -1,6 +1,6 @@
 #pragma once
 // The effective configuration of a measure run: flags over SINKSCOPE_* environment over --config file over preset over
-// default (docs/cli.md section 2). Plain values; the torch part translates dtype and device.
+// default (docs/cli.md). Plain values; the torch part translates dtype and device.
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -17,7 +17,6 @@ struct InputConfig {
   std::optional<std::string> tokens;           ///< .jsonl, .npy, .safetensors or - (jsonl on stdin)
   std::optional<std::int64_t> random_tokens;   ///< N sequences of uniform ids
   std::optional<std::int64_t> repeated_token;  ///< N sequences, each one random id repeated
-  std::optional<std::string> tensor;           ///< .safetensors or .npy for models whose metadata say "input": "tensor"
   std::int64_t seed = 0;
   std::optional<std::int64_t> length;      ///< crops (default: uncropped; 64 for random and repeated tokens)
   std::optional<std::int64_t> vocabulary;  ///< of random and repeated ids

@@ -1,5 +1,5 @@
 #pragma once
-// Flags over SINKSCOPE_* environment over --config file over preset over default (docs/cli.md section 2).
+// Flags over SINKSCOPE_* environment over --config file over preset over default (docs/cli.md).
 
 #include <string>
 #include <vector>

@@ -1,5 +1,5 @@
 #pragma once
-// Token files: what `--tokens` reads (docs/cli.md section 2).
+// Token files: what `--tokens` reads (docs/cli.md).
 
 #include <cstdint>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
 #pragma once
-// Finds the attention calls of a flat graph (libtorch.md section 4, restated in docs/design.md).
+// Finds the attention calls of a flat graph.
 
 #include <string>
 #include <vector>

@@ -76,13 +76,23 @@ InputInfo describe(const Source& source, const std::vector<Sequence>& sequences,
     info.path = source.file->path;
     info.file_sha256 = source.file->file_sha256;
   }
-  info.sha256 = sha256_of_ids(sequences);
-  info.sequences = std::ssize(sequences);
   info.vocabulary = source.vocabulary ? source.vocabulary : facts.vocabulary;
   info.bos_id = bos.known_id;
   info.bos_policy = bos.name;
   if (source.drawn()) info.seed = config.seed;
-  info.min_length = sequences.front().length;
+  count_sequences(info, sequences);
+  describe_tokenizer(info, source, facts);
+  return info;
+}
+
+}  // namespace
+
+void count_sequences(InputInfo& info, const std::vector<Sequence>& sequences) {
+  info.sha256 = sha256_of_ids(sequences);
+  info.sequences = std::ssize(sequences);
+  info.tokens = info.max_length = info.bos_at_position_0 = info.bos_inside = 0;
+  info.min_length = sequences.empty() ? 0 : sequences.front().length;
+  info.position_0_ids.clear();
   for (const Sequence& sequence : sequences) {
     info.tokens += sequence.length;
     info.min_length = std::min(info.min_length, sequence.length);
@@ -92,11 +102,7 @@ InputInfo describe(const Source& source, const std::vector<Sequence>& sequences,
     info.bos_at_position_0 += sequence.ids.front() == *info.bos_id;
     info.bos_inside += std::count(sequence.ids.begin() + 1, sequence.ids.end(), *info.bos_id);
   }
-  describe_tokenizer(info, source, facts);
-  return info;
 }
-
-}  // namespace
 
 ModelFacts facts_from_metadata(const ordered_json& metadata, const std::string& path) {
   ModelFacts facts;

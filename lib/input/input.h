@@ -1,5 +1,5 @@
 #pragma once
-// The token sequences of a run (docs/cli.md section 2, INPUT), and what the report says about them.
+// The token sequences of a run (docs/cli.md), and what the report says about them.
 
 #include <cstdint>
 #include <optional>
@@ -40,6 +40,10 @@ struct Input {
 /// `config.tensor` is refused: models that take tensors have no ids to build. Throws UsageError when there is no source
 /// or a flag does not fit the model; InputError that names line and id.
 Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon = {});
+
+/// Sets what `info` says of the sequences themselves: hash, counts, lengths, first ids. For interrupted runs: those
+/// that ran.
+void count_sequences(InputInfo& info, const std::vector<Sequence>& sequences);
 
 /// Sequences that run together: equal lengths, no padding.
 struct Batch {

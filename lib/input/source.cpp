@@ -107,8 +107,6 @@ Source read_source(const InputConfig& config, const ModelFacts& facts) {
     throw UsageError(fmt::format("--limit {}: at least 1 is needed", *config.limit));
   if (config.length && *config.length < 1)
     throw UsageError(fmt::format("--length {}: at least 1 is needed", *config.length));
-  if (config.tensor)
-    throw UsageError(fmt::format("--tensor {}: {} takes token ids; give --tokens FILE", *config.tensor, facts.path));
   Source source;
   if (config.tokens) {
     source.name = "tokens";

@@ -10,7 +10,7 @@
 
 namespace sinkscope {
 
-/// Mean attention to key 0 that uniform causal attention gives at `length`: H_T / T (docs/metrics.md 2.1.2).
+/// Mean attention to key 0 that uniform causal attention gives at `length`: H_T / T (docs/metrics.md).
 double uniform_first_token_mass(std::int64_t length);
 
 /// The id that pads many rows, if they look padded: a run of one id, at least two long, at the same end of at least 10

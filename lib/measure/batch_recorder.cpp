@@ -144,8 +144,15 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
   o.query_heads = site.heads, o.kv_heads = site.kv_heads;
   o.kind = layout_.sites.at(index(slots.id)).kind;
   o.visibility = site.visibility.size() == 1 ? site.visibility.front() : site.visibility.at(b);
-  o.first_key_sum = take(slots.key_sum);
-  o.first_keys = o.first_key_sum.empty() ? 0 : static_cast<std::int64_t>(o.first_key_sum.size()) / site.heads;
+  if (const std::vector<double> sums = take(slots.key_sum); !sums.empty()) {
+    // Short sequences have fewer keys than are asked for: those beyond the last have no attention.
+    const std::size_t heads = static_cast<std::size_t>(site.heads), there = sums.size() / heads;
+    o.first_keys = needs_.first_keys;
+    o.first_key_sum.assign(heads * static_cast<std::size_t>(o.first_keys), 0);
+    for (std::size_t h = 0; h < heads; ++h)
+      std::copy_n(sums.begin() + static_cast<std::ptrdiff_t>(h * there), there,
+                  o.first_key_sum.begin() + static_cast<std::ptrdiff_t>(h * static_cast<std::size_t>(o.first_keys)));
+  }
   o.first_query = take(slots.first_query), o.last_query = take(slots.last_query), o.tail_sum = take(slots.tail_sum);
   o.tail_rows = std::min(needs_.tail_window, site.queries);
   o.after_first_k_sum = take(slots.after_first_k_sum);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "kernels/fused_statistics.h"
+#include "kernels/full_pass.h"
 #include "kernels/row_blocks.h"
 #include "measure/measure.h"
 #include "measure/memory_peak.h"
@@ -58,7 +58,7 @@ std::optional<AttentionCost> attention_cost(const InstrumentedModel& model, cons
     AttentionCall call = attention_call(view, mask);
     forward += seconds_of([&] { call.lse = sdpa_forward(arguments).lse; });
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
-    pass += seconds_of([&] { fused_statistics_supports(call) ? fused_statistics(call) : row_block_statistics(call); });
+    pass += seconds_of([&] { full_pass(call); });
   };
   run_plain(model, batches, input, &taps);
   if (forward <= 0) return std::nullopt;

@@ -14,7 +14,7 @@ namespace sinkscope {
 at::Device open_device(Device device, int index);
 
 /// Moves the parameters to the dtype. Throws InputError if the graph has the model's own dtype written into its casts:
-/// moving it would change what they mean (libtorch.md 2.3).
+/// moving it would change what they mean.
 void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype);
 
 }  // namespace sinkscope

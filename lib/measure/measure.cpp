@@ -154,10 +154,12 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     if (needs.jacobian)
       for (const Sequence* sequence : members)
         run_jacobian(model, *needs.jacobian, *sequence, is_causal(result.layout), metrics);
+    result.ran.insert(result.ran.end(), batch.sequences.begin(), batch.sequences.end());
     sequences += static_cast<std::int64_t>(members.size());
     tokens += static_cast<std::int64_t>(members.size()) * batch.length;
     hooks.progress(sequences, tokens);
   }
+  std::sort(result.ran.begin(), result.ran.end());
   result.run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.run.tokens_per_second = result.run.seconds > 0 ? static_cast<double>(tokens) / result.run.seconds : 0;
   result.run.peak_memory_bytes = peak_memory_bytes();

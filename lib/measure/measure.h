@@ -24,7 +24,8 @@ struct MeasureResult {
   std::vector<Warning> warnings;
   Layout layout;  ///< with what the calls showed
   RunInfo run;
-  bool complete = true;            ///< false: interrupted; the metrics cover the sequences that ran
+  std::vector<std::size_t> ran;    ///< indices of the sequences that the metrics cover, ascending
+  bool complete = true;            ///< false: interrupted
   bool numerical_failure = false;  ///< a NaN, an Inf or a wrong row sum was found
 };
 

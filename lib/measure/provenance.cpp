@@ -33,15 +33,17 @@ ModelInfo model_info(const InstrumentedModel& model) {
   return info;
 }
 
-SettingsInfo settings_info(const InstrumentedModel& model, const MeasureConfig& config) {
+SettingsInfo settings_info(const InstrumentedModel& model) {
   SettingsInfo info;
   info.device = model.device.str();
   info.dtype = model.loaded.dtype;
   info.torch = TORCH_VERSION;
-  if (!model.device.is_cpu()) info.cuda = std::to_string(at::detail::getCUDAHooks().versionCUDART());
+  if (!model.device.is_cpu()) {
+    const auto version = at::detail::getCUDAHooks().versionCUDART();  // 13000: 13.0
+    info.cuda = fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  }
   info.threads = at::get_num_threads();
   info.batch_tokens = kBatchTokens;
-  (void)config;
   return info;
 }
 
@@ -67,7 +69,7 @@ Report report_head(const InstrumentedModel& model, const MeasureConfig& config, 
   report.effective_config = effective_json(config);
   report.model = model_info(model);
   report.input = input.info;
-  report.settings = settings_info(model, config);
+  report.settings = settings_info(model);
   report.unmatched = model.unmatched;
   const auto add = [&](const std::vector<Warning>& warnings) {
     report.warnings.insert(report.warnings.end(), warnings.begin(), warnings.end());
@@ -83,7 +85,12 @@ Report report_head(const InstrumentedModel& model, const MeasureConfig& config, 
   return report;
 }
 
-void complete_report(Report& report, const InstrumentedModel&, MeasureResult result, const Input&) {
+void complete_report(Report& report, MeasureResult result, const Input& input) {
+  if (!result.complete) {
+    std::vector<Sequence> ran;
+    for (const std::size_t i : result.ran) ran.push_back(input.sequences[i]);
+    count_sequences(report.input, ran);
+  }
   report.complete = result.complete;
   report.numerical_failure = result.numerical_failure;
   report.layout = std::move(result.layout);

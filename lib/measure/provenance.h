@@ -22,7 +22,7 @@ ModelFacts facts_of(const InstrumentedModel& model);
 Report report_head(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
                    std::vector<std::string> argv);
 
-/// Adds what the run gave, with all warnings: of the model, the input, the protocol and the run.
-void complete_report(Report& report, const InstrumentedModel& model, MeasureResult result, const Input& input);
+/// Adds what the run gave. The input of an interrupted run becomes the sequences that ran.
+void complete_report(Report& report, MeasureResult result, const Input& input);
 
 }  // namespace sinkscope

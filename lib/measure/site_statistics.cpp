@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/fused_statistics.h"
+#include "kernels/full_pass.h"
 #include "kernels/row_blocks.h"
 
 namespace sinkscope {
@@ -32,9 +32,11 @@ at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_
 void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy, const at::Tensor& row_sum,
                  const at::Tensor& visible_keys) {
   if (needs.entropy) {
-    const at::Tensor wide = entropy.to(at::kDouble);
+    const at::Tensor inverse_log = inverse_log_visible(site, visible_keys, entropy.device());
+    // A query that sees one key has no entropy; the kernels' rounding would say 1e-7.
+    const at::Tensor wide = at::where(inverse_log > 0, entropy.to(at::kDouble), at::zeros({}, inverse_log.options()));
     site.entropy_sum = wide.sum(-1);
-    site.normalised_entropy_sum = (wide * inverse_log_visible(site, visible_keys, entropy.device())).sum(-1);
+    site.normalised_entropy_sum = (wide * inverse_log).sum(-1);
   }
   if (site.queries == 0) return;
   at::Tensor error = (row_sum.to(at::kDouble) - 1).abs();
@@ -86,13 +88,13 @@ SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::opti
   }
   AttentionCall call = attention_call(view, mask);
   std::string why;
-  const bool fused = fused_statistics_supports(call, &why);
+  const bool fused = full_pass_is_fused(call, &why);
   site.measured_by = fused ? "fused" : "blocks";
   if (!fused) site.reason = why;
   if (!call.lse.defined() && (needs.first_keys > 0 || needs.full_pass())) call.lse = log_sum_exp(call);
   if (needs.first_keys > 0) site.first_keys = first_keys_sums(call, first_keys_request(site, needs, non_trigger));
   if (needs.full_pass()) {
-    const FullPass pass = fused ? fused_statistics(call) : row_block_statistics(call);
+    const FullPass pass = full_pass(call);
     site.column_sum = pass.column_sum.to(at::kFloat);
     reduce_rows(site, needs, pass.entropy, pass.row_sum, visible_keys);
   }

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/fused_statistics.h"
+#include "kernels/full_pass.h"
 #include "kernels/reference.h"
 #include "kernels/row_blocks.h"
 #include "kernels/stream_statistics.h"
@@ -50,7 +50,7 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
                      group = call.query.size(1) / call.key.size(1);
   const at::Tensor rows = sampled_rows(queries).to(call.query.device());
   FullPass pass;
-  if (needs.full_pass()) pass = fused_statistics_supports(call) ? fused_statistics(call) : row_block_statistics(call);
+  if (needs.full_pass()) pass = full_pass(call);
   for (std::int64_t r = 0; r < rows.size(0); ++r) {
     const std::int64_t i = rows[r].item<std::int64_t>();
     AttentionCall row = call;

@@ -1,6 +1,6 @@
 #pragma once
 // Which keys a query can see, and with it what uniform attention over the visible keys would give
-// (docs/metrics.md 2.1.2).
+// (docs/metrics.md).
 
 #include <cstdint>
 #include <vector>

@@ -150,6 +150,7 @@ std::string cause_of(const std::exception& error) {
 std::optional<std::int64_t> LoadedModel::vocabulary() const { return integer_at(metadata, {"vocabulary"}); }
 
 std::optional<std::int64_t> LoadedModel::positions() const {
+  if (const auto value = integer_at(metadata, {"positions"})) return value;
   for (const char* key : {"max_position_embeddings", "n_positions", "max_seq_len", "positions"})
     if (const auto value = integer_at(metadata, {"config", key}); value && *value > 0) return value;
   return std::nullopt;
@@ -163,8 +164,6 @@ std::optional<bool> LoadedModel::bos_added_by_tokenizer() const {
   const auto added = bos->find("added_by_tokenizer");
   return added != bos->end() && added->is_boolean() ? std::optional(added->get<bool>()) : std::nullopt;
 }
-
-bool LoadedModel::takes_tensor() const { return metadata.is_object() && metadata.value("input", "tokens") == "tensor"; }
 
 LoadedModel load_model(const std::string& path) {
   check_is_torchscript(path);

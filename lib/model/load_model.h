@@ -25,7 +25,6 @@ struct LoadedModel {
       const;  ///< longest sequence that the position table or the configuration allows
   std::optional<std::int64_t> bos_id() const;
   std::optional<bool> bos_added_by_tokenizer() const;
-  bool takes_tensor() const;  ///< metadata say "input": "tensor"
 };
 
 /// Throws InputError for a missing, empty or truncated file, and for anything that is not TorchScript, saying what it

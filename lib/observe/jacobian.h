@@ -1,6 +1,6 @@
 #pragma once
 // How the last residual-stream state of a target position moves with the first one of every source position (metric
-// mixing_jacobian; defined in docs/metrics.md 2.13).
+// mixing_jacobian; defined in docs/metrics.md).
 
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/jit/runtime/interpreter.h>

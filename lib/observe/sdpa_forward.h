@@ -22,7 +22,7 @@ struct SdpaResult {
 };
 
 /// Dispatches as the composite operator does (same backend, same padding, same mask conversion), by the low-level
-/// operator that returns the log-sum-exp. Any other backend: the composite operator, no log-sum-exp. libtorch.md 6.
+/// operator that returns the log-sum-exp. Any other backend: the composite operator, no log-sum-exp. See docs/design.md.
 SdpaResult sdpa_forward(const SdpaArguments& arguments);
 
 }  // namespace sinkscope

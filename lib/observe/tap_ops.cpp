@@ -111,7 +111,7 @@ TORCH_LIBRARY(sinkscope, m) {
   m.def("block_output(Tensor(a) x, int call) -> Tensor(a)");
 }
 
-// Composite: output, gradients and forward derivatives are the model's own (libtorch.md 5.2).
+// Composite: output, gradients and forward derivatives are the model's own.
 TORCH_LIBRARY_IMPL(sinkscope, CompositeImplicitAutograd, m) {
   m.impl("observe_sdpa", observe_sdpa);
   m.impl("observe_weights", observe_weights);

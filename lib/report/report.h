@@ -1,5 +1,5 @@
 #pragma once
-// The content of a measure report as plain values (docs/cli.md section 3). The torch part fills it in; to_json() writes
+// The content of a measure report as plain values (docs/report.md). The torch part fills it in; to_json() writes
 // it; every table, CSV and page is made from the JSON, so that a saved report renders as well as a fresh one.
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""The small pre-norm transformer of the Bigram-Backcopy task (metrics.md 2.24.2) and what is evaluated on it."""
+"""The small pre-norm transformer of the Bigram-Backcopy task (Guo et al., arXiv 2410.13835) and what is evaluated on it."""
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +96,7 @@ def next_token_losses(model: BackcopyModel, ids: Tensor) -> Tensor:
 
 @torch.no_grad()
 def risks(model: BackcopyModel, ids: Tensor, conditional: Tensor, is_trigger: Tensor) -> tuple[float, float]:
-    """Back-copy and bigram loss of metrics.md 2.24.3, in nats.
+    """Back-copy and bigram loss of Guo et al., arXiv 2410.13835, in nats.
 
     The expectation over the next token is taken with the task's own distribution rather than with the one token that
     was drawn, so the bigram loss can be compared with the oracle to the third digit on few sequences.

@@ -1,4 +1,4 @@
-"""The TorchScript model file of sinkscope: an archive with the extra file `sinkscope.json` (cli.md, section 5)."""
+"""The TorchScript model file of sinkscope: an archive with the extra file `sinkscope.json` (docs/export.md)."""
 
 import json
 from pathlib import Path

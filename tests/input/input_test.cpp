@@ -57,10 +57,6 @@ TEST_CASE("without a source the flags that give one are named", "[input]") {
   for (const char* flag : {"--tokens", "--random-tokens", "--repeated-token"}) CHECK(contains(message, flag));
 }
 
-TEST_CASE("a tensor for a model that takes ids is a usage error", "[input]") {
-  CHECK(contains(refusal<UsageError>({.tensor = "x.npy"}, model()), "takes token ids"));
-}
-
 TEST_CASE("limit comes before BOS and BOS before length", "[input]") {
   CHECK(run({{5, 6, 7}, {8, 9, 10}, {11}}, {.length = 3, .limit = 2, .bos = "1"}) ==
         std::vector<Ids>{{1, 5, 6}, {1, 8, 9}});

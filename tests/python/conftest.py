@@ -11,7 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "scripts")]  # support, tiny_mo
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # TorchScript is deprecated upstream and is what this project measures; libtorch.md, 2.1.
+    # TorchScript is deprecated upstream and is what this project measures.
     config.addinivalue_line("filterwarnings", "ignore:.*torch.jit:DeprecationWarning")
 
 

@@ -1,4 +1,4 @@
-"""Models unlike the usual traced decoder: masks of every kind, shared blocks, scripts, other dtypes, tiny shapes.
+"""Models unlike the usual traced decoder: masks of every kind, other keys, shared blocks, heads without a dimension.
 
 Each is compared with the float64 account of the same weights in truth.py.
 """
@@ -11,32 +11,18 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, refused, warning, write_tokens
-from toys import Eager, Sdpa, Toy, causal, ids_of, truth_of, write
-from torch import Tensor, nn
+from measuring import MEASURES, codes, measure, refused, sinkscope, warning, write_tokens
+from torch import nn
+from toys import BATCH, LENGTH, WINDOW, Eager, Sdpa, Toy, Windowed, assert_agrees, causal, ids_of, truth_of, window, write
 
-BATCH, LENGTH, WINDOW = 3, 20, 6
 FLAT = np.zeros((LENGTH, LENGTH))
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
 
-def window(length: int = LENGTH) -> np.ndarray:
-    return np.where(np.triu(np.tri(length, dtype=bool), 1 - WINDOW), 0.0, -np.inf)
-
-
 def alibi(heads: int, length: int = LENGTH) -> np.ndarray:
     distance = np.arange(length)[None, :] - np.arange(length)[:, None]
     return np.stack([distance * 2.0 ** -(h + 1) for h in range(heads)]) + causal(length)
-
-
-class Windowed(nn.Module):
-    """SDPA with an explicit boolean mask."""
-
-    def forward(self, q, k, v):
-        position = torch.arange(q.size(2))
-        distance = position[:, None] - position[None, :]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=(distance >= 0) & (distance < WINDOW))
 
 
 class Alibi(nn.Module):
@@ -45,9 +31,19 @@ class Alibi(nn.Module):
     def forward(self, q, k, v):
         position = torch.arange(q.size(2))
         distance = position[None, :] - position[:, None]
-        slope = 2.0 ** -(torch.arange(q.size(1)) + 1.0)
+        slope = 2.0 ** -torch.arange(1, q.size(1) + 1, dtype=q.dtype)
         hidden = torch.zeros(distance.shape).masked_fill(distance > 0, float("-inf"))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=slope[None, :, None, None] * distance + hidden)
+
+
+class AlibiOfScalars(Alibi):
+    """A trace keeps the 1.0 as a float64 constant; TorchScript's executor gives float32 all the same."""
+
+    def forward(self, q, k, v):
+        position = torch.arange(q.size(2)) * 1.0
+        distance = position[None, :] - position[:, None]
+        hidden = torch.zeros(distance.shape).masked_fill(distance > 0, float("-inf"))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=0.5 * distance + hidden)
 
 
 class CausalByMask(nn.Module):
@@ -65,49 +61,53 @@ class EagerWindow(nn.Module):
 
 
 class EagerOpen(nn.Module):
-    """Bidirectional, the scale applied to q, the keys transposed by permute's sibling mT."""
+    """Bidirectional, the scale applied to q."""
 
     def forward(self, q, k, v):
         return torch.softmax((q / math.sqrt(q.size(-1))) @ k.transpose(-2, -1), dim=3) @ v
 
 
 class Repeated(nn.Module):
-    """Two query heads on one KV head, repeated by expand and reshape as transformers does."""
+    """Two query heads on the first of two KV heads, repeated by expand and reshape as transformers does."""
 
     def forward(self, q, k, v):
         k, v = (x[:, :1][:, :, None].expand(-1, 1, q.size(1), x.size(2), -1).reshape(q.shape) for x in (k, v))
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-def assert_agrees(report, sites, streams=None, *, tolerance=1e-5, causal_sites=None):
-    """Site and stream statistics of a report against the float64 account."""
-    metrics = report["metrics"]
-    assert len(report["sites"]) == len(sites)
-    causal_sites = causal_sites or [True] * len(sites)
-    for number, (site, is_causal) in enumerate(zip(sites, causal_sites, strict=True)):
-        alpha = truth.alpha(site, 0)
-        np.testing.assert_allclose(metrics["first_token_mass"]["per_head"][number], alpha.mean(0), atol=tolerance)
-        rates = [[(truth.alpha(site, k, causal=is_causal) > e).mean(0) for e in (0.3,)] for k in (0,)]
-        np.testing.assert_allclose(metrics["sink_rate"]["per_head"][number], rates[0][0], atol=1e-9)
-        np.testing.assert_allclose(metrics["attention_entropy"]["per_head"][number], truth.entropies(site).mean((0, 2)), atol=tolerance)
-        position, mass = truth.dominant_key(site)
-        np.testing.assert_allclose(metrics["dominant_key"]["series"]["mass"]["data"][number], mass, atol=tolerance)
-        assert metrics["dominant_key"]["series"]["position"]["data"][number] == position.tolist()
-        np.testing.assert_allclose(metrics["head_output_norm"]["per_head"][number], site.output_norm.mean((0, 2)), rtol=tolerance)
-        for which in ("key", "value"):
-            first, _ = truth.first_and_others(getattr(site, which))
-            np.testing.assert_allclose(metrics[f"{which}_norm"]["series"]["first"]["data"][number], first, rtol=tolerance)
-    if streams is not None:
-        norms = [truth.first_and_others(s)[0] for s in streams]
-        np.testing.assert_allclose(metrics["hidden_norm"]["series"]["first"]["data"], norms, rtol=tolerance)
+class Cross(nn.Module):
+    """Attention to twelve states that are not the sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.memory = nn.Parameter(torch.randn(1, 2, 12, toys.WIDTH // 2, generator=torch.Generator().manual_seed(3)))
+
+    def forward(self, q, k, v):
+        memory = self.memory.expand(q.size(0), -1, -1, -1) + 0 * k[:, :, :1]
+        return F.scaled_dot_product_attention(q, memory, memory)
 
 
-@pytest.fixture(scope="session")
+class RankThree(nn.Module):
+    """One head without a dimension for heads."""
+
+    def forward(self, q, k, v):
+        return F.scaled_dot_product_attention(q[:, 0], k[:, 0], v[:, 0], is_causal=True)[:, None]
+
+
+class RankThreeEager(nn.Module):
+    def forward(self, q, k, v):
+        q, k, v = q[:, 0], k[:, 0], v[:, 0]
+        scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.size(-1))
+        hidden = torch.ones(q.size(1), q.size(1), dtype=torch.bool).triu(1)
+        return torch.matmul(torch.softmax(scores.masked_fill(hidden, float("-inf")), -1), v)[:, None]
+
+
+@pytest.fixture(scope="module")
 def ids():
     return ids_of(BATCH, LENGTH)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tokens(tmp_path_factory, ids):
     return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
@@ -118,6 +118,7 @@ KINDS = {  # core, bias of every block, mask, measured_by
     "sdpa, bidirectional": (lambda: Sdpa(causal=False), FLAT, "none", "fused"),
     "sdpa with a window mask": (Windowed, window(), "window", "fused"),
     "sdpa with ALiBi": (Alibi, alibi(2), "causal", "blocks"),
+    "sdpa with a mask made of Python numbers": (AlibiOfScalars, alibi(1)[0], "causal", "blocks"),
     "eager": (Eager, causal(LENGTH), "causal", "materialised"),
     "eager with a window": (EagerWindow, window(), "window", "materialised"),
     "eager, bidirectional": (EagerOpen, FLAT, "none", "materialised"),
@@ -130,7 +131,10 @@ def test_every_spelling_of_attention_agrees_with_float64(tmp_path, ids, tokens, 
     toy = Toy(core(), core())
     report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens, "--verify")
     sites, streams, logits = truth_of(toy, ids, bias, bias)
-    assert_agrees(report, sites, streams, causal_sites=[mask != "none"] * 2)
+    assert_agrees(report, sites, streams)
+    alpha = np.stack([[truth.alpha(s, k, causal=mask != "none") for k in range(10)] for s in sites])
+    by_key = (alpha > 0.3).mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(report["metrics"]["sink_rate"]["series"]["by_key"]["data"], by_key, atol=1e-9)
     assert {(s["mask"], s["measured_by"]) for s in report["sites"]} == {(mask, measured_by)}
     assert {s["window"] for s in report["sites"]} == {WINDOW if mask == "window" else None}
     assert report["verify"]["logits_bit_identical"] is True
@@ -169,8 +173,39 @@ def test_loss_and_jacobian_know_a_bidirectional_model_when_no_attention_metric_r
     assert measure(path, "--tokens", tokens, "--metric", "hidden_norm", "--verify")["verify"]["logits_bit_identical"] is True
 
 
-def test_kv_heads_are_counted_before_repetition(tmp_path, tokens):
-    report = measure(write(Toy(Repeated()), tmp_path / "m.pt"), "--tokens", tokens)
+def test_cross_attention_is_a_kind_of_its_own_and_not_in_the_headline(tmp_path, ids, tokens):
+    toy = Toy(Sdpa(), Cross())
+    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
+    sites, streams, _ = truth_of(toy, ids, causal(LENGTH), causal(LENGTH))
+    query = streams[1] @ toy.blocks[1].attention.query.weight.detach().double().numpy().T
+    memory = toy.blocks[1].attention.core.memory.detach().double().numpy()
+    scores = query.reshape(BATCH, LENGTH, 2, -1).transpose(0, 2, 1, 3) @ memory.transpose(0, 1, 3, 2) / math.sqrt(toys.WIDTH // 2)
+    a = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    metric = report["metrics"]["first_token_mass"]
+    np.testing.assert_allclose(metric["per_head"][1], a[..., 0].mean((0, 2)), atol=1e-5)
+    assert report["sites"][1]["mask"] == "none"
+    assert [s["kind"] for s in report["sites"]] == ["self", "cross"]
+    assert metric["value"] == pytest.approx(truth.alpha(sites[0], 0).mean(), abs=1e-5)
+    assert {(g["kind"], g["mask"]) for g in metric["by_group"]} == {("self", "causal"), ("cross", "none")}
+
+
+@pytest.mark.parametrize("core", [RankThree, RankThreeEager])
+def test_one_head_without_a_dimension_for_heads_is_measured_or_refused_as_unsupported(tmp_path, ids, tokens, core):
+    toy = Toy(core(), heads=1)
+    path = write(toy, tmp_path / "m.pt")
+    if sinkscope("measure", path, "--tokens", tokens, code=None).returncode != 0:
+        assert "rank 3" in refused("measure", path, "--tokens", tokens, code=3)
+        return
+    sites, streams, _ = truth_of(toy, ids, causal(LENGTH))
+    assert_agrees(measure(path, "--tokens", tokens), sites, streams)
+
+
+def test_kv_heads_are_counted_before_repetition(tmp_path, ids, tokens):
+    toy = Toy(Repeated())
+    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
+    site = truth_of(toy, ids, causal(LENGTH))[0][0]
+    first, _ = truth.first_and_others(site.key[:, :1])
+    np.testing.assert_allclose(report["metrics"]["key_norm"]["series"]["first"]["data"], [first], rtol=1e-5)
     assert (report["sites"][0]["query_heads"], report["sites"][0]["kv_heads"]) == (2, 1)
     assert np.shape(report["metrics"]["key_norm"]["series"]["ratio"]["data"]) == (1, 1)
 
@@ -194,105 +229,3 @@ def test_a_block_used_three_times_is_three_sites_and_four_streams(tmp_path, ids,
     assert [(s["ordinal"], s["layer"]) for s in report["sites"]] == [(0, 0), (1, 1), (2, 2)]
     assert len({s["path"] for s in report["sites"]}) == 1
     assert "site_reused" in codes(report)
-
-
-class Branching(nn.Module):
-    """Scripted: the branch depends on the input's length."""
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if q.size(2) > 1000:
-            return F.scaled_dot_product_attention(q, k, v)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-@pytest.mark.parametrize("core", [Sdpa, Branching], ids=["without a branch", "with a branch"])
-def test_scripted_models_are_measured_and_an_untaken_branch_is_listed_with_a_warning(tmp_path, ids, tokens, core):
-    toy = Toy(core())
-    report = measure(write(toy, tmp_path / "m.pt", script=True), "--tokens", tokens)
-    sites, streams, _ = truth_of(toy, ids, causal(LENGTH))
-    if core is Sdpa:
-        assert_agrees(report, sites, streams)
-        return
-    assert sorted(s["calls"] for s in report["sites"]) == [0, BATCH]
-    untaken = next(s["id"] for s in report["sites"] if s["calls"] == 0)
-    assert warning(report, "site_not_reached")
-    metric = report["metrics"]["first_token_mass"]
-    assert metric["per_site"][untaken] is None and metric["rejected"] == 0
-    np.testing.assert_allclose(metric["per_head"][1 - untaken], truth.alpha(sites[0], 0).mean(0), atol=1e-5)
-    np.testing.assert_allclose(metric["value"], truth.alpha(sites[0], 0).mean(), atol=1e-5)
-
-
-class Packed(Toy):
-    """Returns logits and hidden state in a tuple or a dict."""
-
-    def __init__(self, as_dict: bool):
-        super().__init__(Sdpa())
-        self.as_dict = as_dict
-
-    def forward(self, ids):
-        logits = super().forward(ids)
-        return {"logits": logits, "z": logits.sum()} if self.as_dict else (logits, logits.sum())
-
-
-@pytest.mark.parametrize("as_dict", [False, True], ids=["tuple", "dict"])
-def test_the_first_tensor_of_a_tuple_or_dict_is_the_logits(tmp_path, ids, tokens, as_dict):
-    toy = Packed(as_dict).eval()
-    module = torch.jit.trace(toy, ids_of(*toys.TRACED), check_trace=False, strict=False)
-    module.save(str(tmp_path / "m.pt"))
-    report = measure(tmp_path / "m.pt", "--tokens", tokens, "--verify")
-    sites, streams, logits = truth_of(toy, ids, causal(LENGTH))
-    assert_agrees(report, sites, streams)
-    assert report["metrics"]["loss"]["value"] == pytest.approx(truth.next_token_loss(logits, ids.numpy()).mean(), rel=1e-5)
-
-
-def test_a_batch_baked_in_at_one_is_refused_or_measured_right_never_wrong(tmp_path, ids, tokens):
-    class One(Toy):
-        def forward(self, ids):
-            x = self.embedding(ids).view(1, -1, toys.WIDTH)  # a trace of batch 1 often says this
-            return self.head(self.blocks[0](x))
-
-    toy = One(Sdpa())
-    path = write(toy, tmp_path / "m.pt", example=ids_of(1, 11))
-    sites, _, _ = truth_of(toy, ids, causal(LENGTH))
-    right = measure(path, "--tokens", tokens, "--batch", 1)
-    np.testing.assert_allclose(right["metrics"]["first_token_mass"]["per_head"][0], truth.alpha(sites[0], 0).mean(0), atol=1e-5)
-    error = refused("measure", path, "--tokens", tokens, code=3)
-    assert "1 sequences where 3 were given" in error
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float16, 5e-3)], ids=["float64", "float16"])
-@pytest.mark.parametrize("core", [Sdpa, Eager])
-def test_other_dtypes_run_as_they_are(tmp_path, ids, tokens, dtype, tolerance, core):
-    toy = Toy(core()).to(dtype)
-    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
-    sites, streams, _ = truth_of(toy, ids, causal(LENGTH))
-    assert report["model"]["dtype"] == str(dtype).removeprefix("torch.")
-    np.testing.assert_allclose(report["metrics"]["first_token_mass"]["per_head"][0], truth.alpha(sites[0], 0).mean(0), atol=tolerance)
-    np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["first"]["data"],
-                               [truth.first_and_others(s)[0] for s in streams], rtol=tolerance)
-
-
-@pytest.mark.parametrize("core", [Sdpa, Eager, Windowed])
-def test_one_token_has_all_its_attention_on_itself_and_no_ratio(tmp_path, core):
-    path = write(Toy(core(), heads=1), tmp_path / "m.pt")
-    report = measure(path, "--tokens", "-", stdin="[5]\n[7]\n")
-    metrics = report["metrics"]
-    assert metrics["first_token_mass"]["value"] == pytest.approx(1, abs=1e-6)
-    assert metrics["first_token_mass"]["uniform"] == pytest.approx(1)
-    for name in ("excluding_first_query", "after_first_k"):
-        assert metrics["first_token_mass"]["series"][name]["data"] == [[None]], name
-    assert metrics["attention_entropy"]["value"] == pytest.approx(0, abs=1e-6)
-    assert metrics["sink_rate"]["series"]["by_key"]["data"] == [1.0, *[None] * 9]
-    for name in ("hidden_norm", "key_norm", "value_norm", "loss"):
-        assert metrics[name]["value"] is None, name
-    assert "short_sequences" in codes(report)
-
-
-@pytest.mark.parametrize("length", [2, 3, 5, 9])
-def test_fewer_tokens_than_first_keys_leave_the_keys_beyond_undefined(tmp_path, length):
-    toy, ids = Toy(Sdpa(), heads=1), ids_of(2, length)
-    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", write_tokens(tmp_path / "t.jsonl", ids.tolist()))
-    sites, _, _ = truth_of(toy, ids, causal(length))
-    by_key = report["metrics"]["sink_rate"]["series"]["by_key"]["data"]
-    assert by_key[length:] == [None] * (10 - length)
-    np.testing.assert_allclose(by_key[:length], [(truth.alpha(sites[0], k) > 0.3).mean() for k in range(length)], atol=1e-9)

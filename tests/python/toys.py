@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+import truth
 from sinkscope_export.model_file import write_model_file
 from torch import Tensor, nn
 from truth import Site
 
 VOCABULARY, WIDTH = 29, 16
+BATCH, LENGTH, WINDOW = 3, 20, 6  # of the measured ids; keys a window shows
 TRACED = (2, 11)  # batch and length at tracing: no other size of a toy
 
 
@@ -72,10 +74,19 @@ class Eager(nn.Module):
     """Softmax written out; causal by an additive mask."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.size(-1))
+        scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(int(q.size(-1)))
         hidden = torch.ones(q.size(2), k.size(2), dtype=torch.bool, device=q.device).triu(1)
         scores = scores + torch.zeros_like(scores).masked_fill(hidden, float("-inf"))
         return torch.matmul(torch.softmax(scores, -1), v)
+
+
+class Windowed(nn.Module):
+    """SDPA with an explicit boolean mask."""
+
+    def forward(self, q, k, v):
+        position = torch.arange(q.size(2))
+        distance = position[:, None] - position[None, :]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=(distance >= 0) & (distance < WINDOW))
 
 
 def ids_of(batch: int, length: int, seed: int = 1) -> Tensor:
@@ -98,6 +109,10 @@ def causal(length: int) -> np.ndarray:
     return np.where(np.tri(length, dtype=bool), 0.0, -np.inf)
 
 
+def window(length: int = LENGTH) -> np.ndarray:
+    return np.where(np.triu(np.tri(length, dtype=bool), 1 - WINDOW), 0.0, -np.inf)
+
+
 def truth_of(toy: nn.Module, ids: Tensor, *biases: np.ndarray) -> tuple[list[Site], list[np.ndarray], np.ndarray]:
     """Sites, streams and logits of a toy in float64; biases, one a block, are added to the scores ([T, T] or [H, T, T])."""
     weight = {name: p.detach().double().numpy() for name, p in toy.named_parameters(remove_duplicate=False)}
@@ -118,3 +133,24 @@ def truth_of(toy: nn.Module, ids: Tensor, *biases: np.ndarray) -> tuple[list[Sit
         x = x + mixed @ weight[f"blocks.{number}.attention.out.weight"].T
         streams.append(x)
     return sites, streams, x @ weight["head.weight"].T
+
+
+def assert_agrees(report, sites, streams=None, *, tolerance=1e-5):
+    """Site and stream statistics of a report against the float64 account."""
+    metrics = report["metrics"]
+    assert len(report["sites"]) == len(sites)
+    for number, site in enumerate(sites):
+        alpha = truth.alpha(site, 0)
+        np.testing.assert_allclose(metrics["first_token_mass"]["per_head"][number], alpha.mean(0), atol=tolerance)
+        np.testing.assert_allclose(metrics["sink_rate"]["per_head"][number], (alpha > 0.3).mean(0), atol=1e-9)
+        np.testing.assert_allclose(metrics["attention_entropy"]["per_head"][number], truth.entropies(site).mean((0, 2)), atol=tolerance)
+        position, mass = truth.dominant_key(site)
+        np.testing.assert_allclose(metrics["dominant_key"]["series"]["mass"]["data"][number], mass, atol=tolerance)
+        assert metrics["dominant_key"]["series"]["position"]["data"][number] == position.tolist()
+        np.testing.assert_allclose(metrics["head_output_norm"]["per_head"][number], site.output_norm.mean((0, 2)), rtol=tolerance)
+        for which in ("key", "value"):
+            first, _ = truth.first_and_others(getattr(site, which))
+            np.testing.assert_allclose(metrics[f"{which}_norm"]["series"]["first"]["data"][number], first, rtol=tolerance)
+    if streams is not None:
+        norms = [truth.first_and_others(s)[0] for s in streams]
+        np.testing.assert_allclose(metrics["hidden_norm"]["series"]["first"]["data"], norms, rtol=tolerance)

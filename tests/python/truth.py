@@ -75,7 +75,7 @@ def first_and_others(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dormant_scores(site: Site) -> dict[str, np.ndarray]:
-    """The twelve scores [N, H] of metrics.md 2.10."""
+    """The twelve scores [N, H] of docs/metrics.md, dormant_head."""
     value_norm = np.linalg.norm(site.heads_value, axis=-1)
     raw = {
         "awft": site.attention[..., 0].mean(-1),

@@ -1,5 +1,5 @@
 // F.scaled_dot_product_attention: query, key and value are its inputs. The node's schema has 8 arguments after loading;
-// they are read by name (libtorch.md 2.2).
+// they are read by name.
 
 #include "graph/idioms/idioms.h"
 #include "graph/walk.h"

@@ -1,0 +1,5 @@
+# Benchmark programs, built on request: ninja kernel_bench. Speed is never tested, it is measured and written down.
+
+add_executable(kernel_bench EXCLUDE_FROM_ALL bench/kernel_bench.cpp)
+target_link_libraries(kernel_bench PRIVATE sinkscope_torch_objects)
+set_target_properties(kernel_bench PROPERTIES BUILD_RPATH "${SINKSCOPE_TORCH_DIR}/lib")
