@@ -21,10 +21,12 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"OMP_WAIT_POLICY": "passive"} | more
 
 
-def sinkscope(*arguments, code: int | None = 0, stdin: str = "", env: dict | None = None, timeout: float = 120, **options):
+def sinkscope(
+    *arguments, code: int | None = 0, stdin: str = "", env: dict | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess:
     """Runs the program; another exit code than `code` (None: any) fails with its stderr."""
     command = [str(BINARY), *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, env=env or environment(), **options)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, env=env or environment())
     assert code in (None, done.returncode), f"exit {done.returncode}: {done.stderr}"
     return done
 

@@ -128,8 +128,10 @@ def test_a_model_without_metadata_runs_and_an_id_beyond_its_embedding_is_an_erro
     [(("--metric", "sinkrate"), ("sink_rate",)), (("--preset", "gu24"), ("gu2024",)), (("--lenght", "3"), ("--length",)),
      (("--set", "sink_rate.epsilom=1"), ("epsilon",)), (("--set", "sink_rate.epsilon=2"), ("between 0 and 1",)),
      (("--dtype", "int8"), ("float32",)), (("--device", "tpu"), ("cuda",)), (("--layers", "a-b"), ("--layers",)),
-     (("--random-tokens", "2", "--tokens", "-"), ("exclude",)), (("--bos", "99"), ("vocabulary",)), (("--limit", "0"), ("--limit",)),
-     (("--random-tokens", "2", "--length", "129"), ("128",)), (("--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=64"), ("64",))],
+     (("--random-tokens", "2", "--tokens", "-"), ("exclude",)), (("--bos", "99"), ("vocabulary",)),
+     (("--limit", "0"), ("--limit",)),
+     (("--random-tokens", "2", "--length", "129"), ("128",)),
+     (("--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=64"), ("64",))],
 )
 def test_a_flag_that_makes_no_sense_names_the_valid_value(flags, words):
     code = 3 if "129" in flags else 2

@@ -20,6 +20,7 @@ from support import DEMO
 ONE, THREE = DEMO / "backcopy_1layer.pt", DEMO / "backcopy_3layer.pt"
 FULL = {"loss", "first_token_mass", "sink_rate", "dominant_key", "attention_entropy", "massive_activation", "hidden_norm",
         "key_norm", "value_norm", "head_output_norm", "dormant_head"}
+EXACT_JACOBIAN = ("--metric", "mixing_jacobian", "--set", "mixing_jacobian.probes=0")
 CSV_COLUMNS = ("checkpoint,step,training_tokens,metric,series,layer,site,path,head,kv_head,stream,position,coord,value,"
                "uniform,unit,count").split(",")
 
@@ -70,7 +71,8 @@ def test_triggers_are_left_out_of_the_non_trigger_series():
     metric = report["metrics"]["first_token_mass"]
     mass = metric["series"]["non_trigger"]["data"][0][0]
     assert mass > metric["value"] + 0.05  # triggers look at what they copy, the others at the first token
-    assert "non_trigger" not in measure(ONE, "--limit", 1, "--metric", "first_token_mass")["metrics"]["first_token_mass"]["series"]
+    without = measure(ONE, "--limit", 1, "--metric", "first_token_mass")["metrics"]["first_token_mass"]
+    assert "non_trigger" not in without["series"]
 
 
 def test_all_outputs_of_one_run_hold_the_same_report(tmp_path):
@@ -107,8 +109,7 @@ def test_a_dry_run_lists_sites_metrics_passes_and_cost_and_runs_nothing(tmp_path
 
 
 def test_the_jacobian_runs_only_when_named_and_is_causal():
-    report = measure(THREE, "--random-tokens", 3, "--length", 7, "--metric", "mixing_jacobian", "--set", "mixing_jacobian.probes=0",
-                     "--set", "mixing_jacobian.targets=3,-1")
+    report = measure(THREE, "--random-tokens", 3, "--length", 7, *EXACT_JACOBIAN, "--set", "mixing_jacobian.targets=3,-1")
     metric = report["metrics"]["mixing_jacobian"]
     norm, share = (np.array(metric["series"][name]["data"]) for name in ("norm", "share"))
     assert norm.shape == share.shape == (2, 7)
@@ -126,7 +127,7 @@ def test_the_exact_jacobian_is_that_of_full_differentiation():
     model = BackcopyModel(67, 128, 128, layers=1, heads=1).double()
     model.load_state_dict(load_file(DEMO / "backcopy_1layer" / "step1600.safetensors"))
     ids = [3, 17, 9, 40, 22]
-    report = measure(ONE, "--tokens", "-", "--metric", "mixing_jacobian", "--set", "mixing_jacobian.probes=0", stdin=json.dumps(ids) + "\n")
+    report = measure(ONE, "--tokens", "-", *EXACT_JACOBIAN, stdin=json.dumps(ids) + "\n")
     positions = torch.arange(len(ids))
     state = (model.token_embedding(torch.tensor([ids])) + model.position_embedding(positions)).detach()
     jacobian = torch.autograd.functional.jacobian(lambda x: model.blocks[0](x)[0, -1], state)[:, 0]  # [d, T, d]

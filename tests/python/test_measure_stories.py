@@ -6,9 +6,12 @@ from measuring import MEASURES, measure
 from support import run_script
 from truth import harmonic
 
-PUBLISHED = """.037 .073 .097 .086 .046 .027 .040 .051 .060 .191 .109 .025 .082 .073 .038 .082 .031 .026 .036 .039 .125 .101 .192 .152
-.108 .076 .052 .065 .056 .059 .034 .078 .184 .116 .089 .085 .149 .176 .048 .066"""  # data/README.md; layers by heads
-BOS_PEAKS = [0.78, 3.66, 4.21, 4.69, 7.03, 8.64]  # largest |h| at BOS, by stream
+PUBLISHED = """.037 .073 .097 .086 .046 .027 .040 .051
+.060 .191 .109 .025 .082 .073 .038 .082
+.031 .026 .036 .039 .125 .101 .192 .152
+.108 .076 .052 .065 .056 .059 .034 .078
+.184 .116 .089 .085 .149 .176 .048 .066"""  # data/README.md; layers by heads
+BOS_PEAKS = [3.66, 4.21, 4.69, 7.03]  # largest |h| at BOS after layers 1 to 4, where no other token has a larger one
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
@@ -24,7 +27,8 @@ def stories(shared, tmp_path_factory):
     source, model = shared / "data" / "stories260K", folder / "stories260K"
     run("convert_llama2c.py", source / "stories260K.bin", source / "tok512.bin", "-o", model)
     text = shared / "data" / "corpora" / "tinystories_niklas6_197k.txt"
-    run("tokenize_hf.py", model, "--text", text, "--length", 64, "--sequences", 100, "--split", "documents", "-o", folder / "t.jsonl")
+    cut = ("--length", 64, "--sequences", 100, "--split", "documents")
+    run("tokenize_hf.py", model, "--text", text, *cut, "-o", folder / "t.jsonl")
     run("export_hf.py", model, "-o", folder / "m.pt")
     return measure(folder / "m.pt", "--tokens", folder / "t.jsonl", "--verify"), folder
 
@@ -57,7 +61,7 @@ def test_grouped_heads_streams_and_provenance_are_those_of_the_model(stories):
     assert report["input"]["tokenizer"]["sha256"] == report["model"]["metadata"]["tokenizer"]["sha256"]
     assert report["input"]["corpus"]["name"] == "tinystories_niklas6_197k.txt"
     top = report["metrics"]["massive_activation"]["series"]["top1"]["data"]
-    np.testing.assert_allclose(top, BOS_PEAKS, rtol=0.35)
+    np.testing.assert_allclose(top[1:5], BOS_PEAKS, rtol=0.02)
     assert report["metrics"]["massive_activation"]["series"]["is_massive"]["data"] == [0] * 6
 
 

@@ -167,8 +167,9 @@ def test_loss_and_jacobian_know_a_bidirectional_model_when_no_attention_metric_r
     path = write(Toy(Sdpa(causal=False), Sdpa(causal=False)), tmp_path / "m.pt")
     alone = measure(path, "--tokens", tokens, "--metric", "loss")
     assert alone["metrics"]["loss"]["value"] is None
-    both = measure(path, "--tokens", tokens, "--metric", "mixing_jacobian", "--metric", "first_token_mass", "--set", "mixing_jacobian.targets=3")
-    jacobian = measure(path, "--tokens", tokens, "--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=3")
+    flags = ("--tokens", tokens, "--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=3")
+    both = measure(path, *flags, "--metric", "first_token_mass")
+    jacobian = measure(path, *flags)
     assert jacobian["metrics"]["mixing_jacobian"] == both["metrics"]["mixing_jacobian"]
     assert measure(path, "--tokens", tokens, "--metric", "hidden_norm", "--verify")["verify"]["logits_bit_identical"] is True
 

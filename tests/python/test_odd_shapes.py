@@ -97,7 +97,8 @@ def test_other_dtypes_run_as_they_are(tmp_path, ids, tokens, dtype, tolerance, c
     report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
     sites, streams, _ = truth_of(toy, ids, causal(LENGTH))
     assert report["model"]["dtype"] == str(dtype).removeprefix("torch.")
-    np.testing.assert_allclose(report["metrics"]["first_token_mass"]["per_head"][0], truth.alpha(sites[0], 0).mean(0), atol=tolerance)
+    mass = report["metrics"]["first_token_mass"]["per_head"][0]
+    np.testing.assert_allclose(mass, truth.alpha(sites[0], 0).mean(0), atol=tolerance)
     np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["first"]["data"],
                                [truth.first_and_others(s)[0] for s in streams], rtol=tolerance)
 

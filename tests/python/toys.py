@@ -5,6 +5,7 @@ A toy is embedding -> blocks (x + attention(x), no norm, no MLP) -> unembedding.
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,15 @@ def ids_of(batch: int, length: int, seed: int = 1) -> Tensor:
     return torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
 
 
-def write(toy: nn.Module, path: Path, *, script: bool = False, example: Tensor | None = None, metadata: dict | None = None) -> Path:
+def write(
+    toy: nn.Module, path: Path, *, script: bool = False, example: Tensor | None = None, metadata: dict | None = None
+) -> Path:
     """Traces or scripts a toy; metadata None writes a plain file without sinkscope.json."""
     toy.eval()
-    with torch.no_grad():
-        module = torch.jit.script(toy) if script else torch.jit.trace(toy, ids_of(*TRACED) if example is None else example, check_trace=False)
+    example = ids_of(*TRACED) if example is None else example
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        module = torch.jit.script(toy) if script else torch.jit.trace(toy, example, check_trace=False)
     if metadata is None:
         module.save(str(path))
     else:
@@ -143,7 +148,8 @@ def assert_agrees(report, sites, streams=None, *, tolerance=1e-5):
         alpha = truth.alpha(site, 0)
         np.testing.assert_allclose(metrics["first_token_mass"]["per_head"][number], alpha.mean(0), atol=tolerance)
         np.testing.assert_allclose(metrics["sink_rate"]["per_head"][number], (alpha > 0.3).mean(0), atol=1e-9)
-        np.testing.assert_allclose(metrics["attention_entropy"]["per_head"][number], truth.entropies(site).mean((0, 2)), atol=tolerance)
+        entropy = truth.entropies(site).mean((0, 2))
+        np.testing.assert_allclose(metrics["attention_entropy"]["per_head"][number], entropy, atol=tolerance)
         position, mass = truth.dominant_key(site)
         np.testing.assert_allclose(metrics["dominant_key"]["series"]["mass"]["data"][number], mass, atol=tolerance)
         assert metrics["dominant_key"]["series"]["position"]["data"][number] == position.tolist()
