@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <exception>
 #include <optional>
 
+#include "base/guard.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/terminal.h"
@@ -29,17 +31,32 @@ std::optional<double> sink_epsilon(const MeasureConfig& config) {
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
-/// Files first: the table is the last thing to fail.
-void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays) {
-  const nlohmann::ordered_json json = to_json(report);
-  outputs.write(json);
-  if (outputs.arrays() != nullptr) arrays.write(*outputs.arrays(), report.layout);
-  end_quietly_on_closed_pipe();
-  if (!prints_table(config)) return;
+void print_table(const MeasureConfig& config, const nlohmann::ordered_json& json) {
   TableOptions options;
   options.width = static_cast<std::size_t>(terminal_width(Output::out));
   options.color = use_color(Output::out, config.color);
   print(render_table(json, options));
+}
+
+/// A file that cannot be written costs neither the other files nor the table.
+void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays) {
+  const nlohmann::ordered_json json = to_json(report);
+  std::exception_ptr problem;
+  const auto keep_going = [&](auto&& step) {
+    try {
+      step();
+    } catch (...) {
+      if (!problem) problem = std::current_exception();
+    }
+  };
+  keep_going([&] { outputs.write(json); });
+  if (outputs.arrays() != nullptr) keep_going([&] { arrays.write(*outputs.arrays(), report.layout); });
+  end_quietly_on_closed_pipe();
+  if (prints_table(config)) print_table(config, json);
+  if (problem) {
+    flush_stdout();
+    std::rethrow_exception(problem);
+  }
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ void check_files(const MeasureConfig& config) {
   check_readable(
       config.model, "the model", false,
       "sinkscope measures TorchScript files (.pt); scripts/export_hf.py makes one from a Hugging Face folder.");
-  if (config.weights) check_readable(*config.weights, "the weights", true, "Give a .safetensors file.");
+  if (config.weights) check_readable(*config.weights, "the weights file", true, "Give a .safetensors file.");
   if (config.input.tokens) check_tokens(*config.input.tokens);
 
   const auto results = outputs(config);

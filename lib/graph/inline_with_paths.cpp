@@ -122,6 +122,20 @@ class Inliner {
   std::map<std::string, std::int64_t> ordinals_;
 };
 
+/// A Python number that tracing recorded is a tensor without dims, which must not decide the dtype of a result: in the
+/// tracer and after the optimiser it does not (wrapped number), after loading it would.
+void mark_numbers(Block* block) {
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) mark_numbers(inner);
+    if (node->kind() != c10::prim::Constant || !node->hasAttribute(c10::attr::value) ||
+        node->kindOf(c10::attr::value) != jit::AttributeKind::t)
+      continue;
+    const at::Tensor& number = node->t(c10::attr::value);
+    if (number.dim() == 0 && (number.scalar_type() == at::kDouble || number.scalar_type() == at::kLong))
+      number.unsafeGetTensorImpl()->set_wrapped_number(true);
+  }
+}
+
 }  // namespace
 
 FlatGraph inline_with_paths(const jit::Module& module, const std::set<std::string>& marked) {
@@ -130,6 +144,7 @@ FlatGraph inline_with_paths(const jit::Module& module, const std::set<std::strin
   Inliner inliner(marked);
   inliner.run(flat.graph->block(), {{flat.graph->inputs()[0], ""}});
   flat.calls = std::move(inliner.calls);
+  mark_numbers(flat.graph->block());
   flat.graph->lint();
   return flat;
 }

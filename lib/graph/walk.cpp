@@ -3,6 +3,7 @@
 #include <torch/csrc/jit/ir/constants.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace sinkscope {
 
@@ -57,6 +58,20 @@ bool is_product_of_activations(Node* node) {
   return left != nullptr && right != nullptr && !is_parameter(left) && !is_parameter(right);
 }
 
+namespace {
+
+/// x[:]: a slice that keeps everything, as tracing writes around an unsqueeze.
+bool keeps_everything(const Node* node) {
+  if (!is_op(node, {"slice"})) return false;
+  const auto begin = jit::toIValue(node->input(2)), end = jit::toIValue(node->input(3)),
+             step = jit::toIValue(node->input(4));
+  return begin && (begin->isNone() || (begin->isInt() && begin->toInt() == 0)) && end &&
+         (end->isNone() || (end->isInt() && end->toInt() == std::numeric_limits<std::int64_t>::max())) && step &&
+         step->isInt() && step->toInt() == 1;
+}
+
+}  // namespace
+
 Value* before_repetition(Value* value) {
   Node* node = value->node();
   if (is_op(node, {"contiguous"})) {
@@ -72,10 +87,10 @@ Value* before_repetition(Value* value) {
   if (!is_op(inner, {"expand"})) return value;
   inner = inner->input(0)->node();
   // x[:, :, None, :, :] is traced as slices around one unsqueeze(2).
-  while (is_op(inner, {"slice"})) inner = inner->input(0)->node();
+  while (keeps_everything(inner)) inner = inner->input(0)->node();
   if (!is_op(inner, {"unsqueeze"}) || constant_int(inner->input(1)) != std::optional<std::int64_t>(2)) return value;
   Value* source = inner->input(0);
-  while (is_op(source->node(), {"slice"})) source = source->node()->input(0);
+  while (keeps_everything(source->node())) source = source->node()->input(0);
   return source;
 }
 

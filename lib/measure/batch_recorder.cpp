@@ -59,7 +59,8 @@ BatchRecorder::BatchRecorder(const Needs& needs, std::vector<const Sequence*> se
 
 Taps BatchRecorder::taps() {
   Taps taps;
-  if (needs_.attention()) taps.site = [this](SiteId id, const AttentionView& view) { record_site(id, view); };
+  // Always: what a query may see decides whether there is a next-token loss, whatever the metrics.
+  taps.site = [this](SiteId id, const AttentionView& view) { record_site(id, view); };
   if (needs_.streams())
     taps.stream = [this](StreamId id, const at::Tensor& x) {
       record_stream(id, x);
@@ -73,6 +74,8 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   SiteInfo& info = layout_.sites.at(index(id));
   info.calls += site.batch;
   info.query_heads = site.heads, info.kv_heads = site.kv_heads, info.head_dim = site.head_dim;
+  // Keys that are not the queries' own positions: another sequence is attended to.
+  if (site.queries != site.keys) info.kind = "cross";
   info.measured_by = site.measured_by;
   info.reason = site.reason;
   // A short sequence does not show a window: what the longest ones showed stands.
@@ -94,6 +97,7 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
     if (site.batch != static_cast<std::int64_t>(sequences_.size()))
       throw InputError(fmt::format("it ran on {} sequences where {} were given", site.batch, sequences_.size()));
     describe(id, site);
+    for (const auto& visible : site.visibility) causal_ = causal_ && visible->is_causal();
     SiteSlots slots;
     slots.id = id;
     const FirstKeysSums& first = site.first_keys;

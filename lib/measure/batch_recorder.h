@@ -35,6 +35,8 @@ class BatchRecorder {
   void emit(const ObservationSink& sink);
   /// Whether a head or a stream had to be refused (NaN, Inf or a wrong row sum). Known after emit().
   bool any_invalid() const { return any_invalid_; }
+  /// Whether no query saw a later key, at any site. Known after the graph ran.
+  bool causal() const { return causal_; }
 
  private:
   struct SiteSlots {
@@ -66,7 +68,7 @@ class BatchRecorder {
   std::vector<SiteSlots> sites_;
   std::vector<StreamSlots> streams_;
   std::optional<std::size_t> nll_;
-  bool any_invalid_ = false;
+  bool any_invalid_ = false, causal_ = true;
 };
 
 /// Sum over positions of the next-token negative log-likelihood, nats: [B] float64. logits [B, T, V] any float dtype,

@@ -40,13 +40,6 @@ ObservationSink sink_of(const MetricStates& metrics, Arrays* arrays) {
               }};
 }
 
-/// Whether every query sees only keys up to its own position, at every site that was called.
-bool is_causal(const Layout& layout) {
-  return std::all_of(layout.sites.begin(), layout.sites.end(), [](const SiteInfo& s) {
-    return s.calls == 0 || s.mask == "causal" || s.mask == "window" || s.mask == "chunk";
-  });
-}
-
 /// Logits that can be scored against the ids: [B, T, V] with every id below V.
 bool is_scorable(const at::Tensor& logits, const at::Tensor& ids) {
   return logits.dim() == 3 && logits.is_floating_point() && logits.size(0) == ids.size(0) &&
@@ -78,6 +71,11 @@ void warn_of_windows(MeasureResult& result, std::int64_t length) {
 }
 
 void warn_of_streams(const InstrumentedModel& model, const Needs& needs, MeasureResult& result) {
+  if (needs.jacobian && (model.loaded.dtype == "bfloat16" || model.loaded.dtype == "float16"))
+    result.warnings.push_back(
+        {"jacobian_16_bit", fmt::format("mixing_jacobian was computed in {}, the model's own dtype: expect errors of "
+                                        "a few per cent.",
+                                        model.loaded.dtype)});
   if ((needs.streams() || needs.jacobian) && model.layout.streams.empty())
     result.warnings.push_back({"no_streams", "no block boundary was found, so residual-stream metrics have no value."});
 }
@@ -125,7 +123,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     metrics.push_back(selected.spec->make(selected.parameters, RunShape{common_length(input.sequences)}));
   const ObservationSink sink = sink_of(metrics, hooks.arrays);
   bool scorable = needs.loss && config.logits == Logits::all;
-  bool bidirectional_loss = false;
+  bool causal = true;  // no site that was called lets a position see a later one
 
   const auto start = std::chrono::steady_clock::now();
   std::int64_t sequences = 0, tokens = 0;
@@ -142,7 +140,8 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
       const Taps taps = recorder.taps();
       const c10::IValue output = run_graph(*model.tapped, model.inputs(batch_input(members)), taps);
       // Next-token loss means something only where a position cannot see the next one.
-      if (scorable && !is_causal(result.layout)) scorable = false, bidirectional_loss = true;
+      causal = causal && recorder.causal();
+      scorable = scorable && causal;
       if (scorable) {
         const at::Tensor logits = first_tensor(output);
         scorable = is_scorable(logits, ids_tensor(members));
@@ -151,9 +150,8 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
       recorder.emit(sink);
     }
     result.numerical_failure |= recorder.any_invalid();
-    if (needs.jacobian)
-      for (const Sequence* sequence : members)
-        run_jacobian(model, *needs.jacobian, *sequence, is_causal(result.layout), metrics);
+    for (std::size_t i = 0; needs.jacobian && i < members.size() && !hooks.interrupted(); ++i)
+      run_jacobian(model, *needs.jacobian, *members[i], causal, metrics);
     result.ran.insert(result.ran.end(), batch.sequences.begin(), batch.sequences.end());
     sequences += static_cast<std::int64_t>(members.size());
     tokens += static_cast<std::int64_t>(members.size()) * batch.length;
@@ -166,13 +164,12 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
 
   for (std::size_t m = 0; m < metrics.size(); ++m)
     result.metrics.push_back({config.metrics[m].spec, config.metrics[m].parameters, metrics[m]->result(result.layout)});
-  if (sequences > 0 && needs.attention()) check_fired(model, result);
+  if (sequences > 0) check_fired(model, result);
   if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(
         {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."
-                    : bidirectional_loss
-                        ? "the model is not causal, so there is no next-token loss."
-                        : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
+                    : !causal                    ? "the model is not causal, so there is no next-token loss."
+                              : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
   warn_of_windows(result, input.info.max_length);
   warn_of_streams(model, needs, result);
   warn_of_loss(result, input);

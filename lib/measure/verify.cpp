@@ -51,12 +51,6 @@ AttentionView first_sequences(AttentionView view) {
   return view;
 }
 
-bool causal(const Layout& layout) {
-  return std::all_of(layout.sites.begin(), layout.sites.end(), [](const SiteInfo& s) {
-    return s.calls == 0 || s.mask == "causal" || s.mask == "window" || s.mask == "chunk";
-  });
-}
-
 /// Whether the first half of the positions, run alone, gives the logits that it has in the whole sequence. Throws for
 /// causal models that do not. Empty where it cannot be told.
 std::optional<bool> prefix_consistent(const InstrumentedModel& model, const at::Tensor& ids, const at::Tensor& whole,
@@ -122,7 +116,7 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
         Exit::internal,
         fmt::format("{}: --verify: the output with measurement on differs from the plain run. Please report this.",
                     model.loaded.path));
-  info.prefix_consistent = prefix_consistent(model, ids, plain, causal(layout));
+  info.prefix_consistent = prefix_consistent(model, ids, plain, recorder.causal());
   info.max_error = errors.entries();
   return info;
 }

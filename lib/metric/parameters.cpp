@@ -108,11 +108,14 @@ void Parameters::set(const std::string& name, ParameterValue value) {
   at(name);  // throws: not declared
 }
 
-ParameterValue parse_parameter(const std::string& metric, const Parameter& declared, const std::string& text) {
+ParameterValue parse_parameter(const std::string& metric, const Parameter& declared, const std::string& given) {
+  // A list may be written as in TOML and JSON.
+  const bool bracketed = given.size() >= 2 && given.front() == '[' && given.back() == ']';
+  const std::string text = bracketed ? given.substr(1, given.size() - 2) : given;
   const ParameterValue value = std::visit(
       [&](const auto& kind) -> ParameterValue {
         if (auto result = parsed<std::decay_t<decltype(kind)>>(text)) return *std::move(result);
-        throw UsageError(metric + "." + declared.name + "=" + text + ": expected " + form_of(declared.value));
+        throw UsageError(metric + "." + declared.name + "=" + given + ": expected " + form_of(declared.value));
       },
       declared.value);
   check_choices(metric, declared, value);

@@ -55,6 +55,8 @@ void check_is_torchscript(const std::string& path) {
     caffe2::serialize::PyTorchStreamReader reader(path);
     records = reader.getAllRecords();
   } catch (const std::exception& error) {
+    if (std::string(error.what()).find("not in a subdirectory") != std::string::npos)
+      throw InputError(fmt::format("{}: a zip file, but not a TorchScript archive. {}", path, kHowToExport));
     throw InputError(
         fmt::format("{}: the archive is damaged or truncated ({}). Copy or export it again.", path, cause_of(error)));
   }
@@ -143,6 +145,9 @@ std::string cause_of(const std::exception& error) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
   const auto last = text.find_last_of('\n');
   std::string line = last == std::string::npos ? text : text.substr(last + 1);
+  // "[enforce fail at inline_container.cc:180] . what happened"
+  if (line.rfind("[enforce fail", 0) == 0)
+    if (const auto end = line.find("] . "); end != std::string::npos) line = line.substr(end + 4);
   if (const auto prefix = line.find("RuntimeError: "); prefix != std::string::npos) line = line.substr(prefix + 14);
   return line;
 }

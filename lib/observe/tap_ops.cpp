@@ -3,11 +3,12 @@
 
 #include "observe/tap_ops.h"
 
+#include <fmt/format.h>
 #include <torch/library.h>
 
 #include <exception>
-#include <stdexcept>
 
+#include "base/error.h"
 #include "observe/sdpa_forward.h"
 
 namespace sinkscope {
@@ -26,6 +27,14 @@ void guarded(Callback&& callback) {
   }
 }
 
+/// Tensors [batch, length, dim] of a single head without a dim of its own become [batch, 1, length, dim].
+void add_head_dim(AttentionView& view) {
+  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.weights, &view.scores})
+    if (x->defined()) *x = x->unsqueeze(1);
+  if (view.mask && view.mask->dim() == 3) view.mask = view.mask->unsqueeze(1);
+  view.lse = at::Tensor();
+}
+
 at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                         const std::optional<at::Tensor>& mask, double dropout, bool is_causal,
                         std::optional<double> scale, bool enable_gqa, const at::Tensor& key_heads,
@@ -39,9 +48,9 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     result.output = at::scaled_dot_product_attention(query, key, value, mask, dropout, is_causal, scale, enable_gqa);
   guarded([&] {
     if (!current->taps->site) return;
-    if (query.dim() != 4)
-      throw std::invalid_argument("attention on tensors of rank " + std::to_string(query.dim()) +
-                                  "; only [batch, heads, length, dim] is supported");
+    if (query.dim() != 4 && query.dim() != 3)
+      throw InputError(
+          fmt::format("attention on tensors of rank {}; [batch, heads, length, dim] is needed", query.dim()));
     const at::NoGradGuard no_grad;
     AttentionView view;
     // KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
@@ -57,6 +66,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     view.is_causal = is_causal;
     view.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
+    if (view.output.dim() == 3) add_head_dim(view);
     current->taps->site(SiteId{site}, view);
   });
   return result.output;
@@ -66,9 +76,9 @@ at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, 
                            const at::Tensor& key, bool key_is_transposed, const at::Tensor& value, std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
-    if (weights.dim() != 4)
-      throw std::invalid_argument("attention probabilities of rank " + std::to_string(weights.dim()) +
-                                  "; only [batch, heads, queries, keys] is supported");
+    if (weights.dim() != 4 && weights.dim() != 3)
+      throw InputError(
+          fmt::format("attention probabilities of rank {}; [batch, heads, queries, keys] is needed", weights.dim()));
     const at::NoGradGuard no_grad;
     AttentionView view;
     view.output = output.detach();
@@ -76,6 +86,7 @@ at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, 
     view.scores = scores.detach();
     view.key = key_is_transposed ? key.detach().transpose(-1, -2) : key.detach();
     view.value = value.detach();
+    if (view.output.dim() == 3) add_head_dim(view);
     current->taps->site(SiteId{site}, view);
   });
   return output;

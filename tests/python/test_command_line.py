@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("SINKSCOPE_BINARY", ROOT / "build" / "sinkscope"))
-COMMANDS = ["inspect", "measure", "show", "list", "schema"]
+COMMANDS = ["inspect", "measure", "bench", "show", "list", "schema"]
 
 pytestmark = pytest.mark.skipif(not BINARY.exists(), reason=f"{BINARY} is not built")
 
