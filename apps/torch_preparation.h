@@ -1,5 +1,5 @@
 #pragma once
-// What inspect and measure share before libtorch is loaded.
+// What the commands that run a model share before libtorch is loaded.
 
 #include <string>
 #include <vector>

@@ -1,8 +1,9 @@
 // dormant_head: is a head idle in this sequence? Twelve published scores, per (sequence, site, query head):
-//   awft  mean attention to key 0            aeqd  mean row entropy, nats
-//   ftvvn norm of value 0                    avvn  mean norm of the values       (values repeated for the query heads
-//   that share them) lthon norm of the last head output       ahon  mean norm of the head outputs (before the output
-//   projection)
+//   - awft: mean attention to key 0
+//   - aeqd: mean row entropy, nats
+//   - ftvvn: norm of value 0, avvn: mean norm of the values; values repeated for the query heads that share them
+//   - lthon: norm of the last head output, ahon: mean norm of the head outputs, before the output projection
+//
 // and each with _ln: divided by its mean over the heads of the same sequence and site, except that lthon_ln divides by
 // the mean over heads of ahon. A head is dormant above the threshold for awft and awft_ln, below it for the others.
 // Headline: the dormant share, range [0, 1]. Algebraic.

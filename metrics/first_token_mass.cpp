@@ -85,7 +85,8 @@ class FirstTokenMass final : public Metric {
 
   double uniform_after_first_k(const SiteObservation& o) const {
     double sum = 0;
-    for (std::int64_t key = 0; key < k_; ++key) sum += o.visibility->uniform_column(key, k_, o.visibility->rows());
+    for (std::int64_t key = 0; key < std::min(k_, o.visibility->keys()); ++key)
+      sum += o.visibility->uniform_column(key, k_, o.visibility->rows());
     return quotient(sum, o.after_first_k_rows).value_or(kNoUniform);
   }
 
@@ -110,7 +111,7 @@ class FirstTokenMass final : public Metric {
 
 Needs needs(const Parameters& p) {
   const auto k = p.get<std::int64_t>("k"), window = p.get<std::int64_t>("window");
-  require_parameter(k >= 1, "first_token_mass", "k", "1 or more");
+  require_parameter(k >= 1 && k <= 65536, "first_token_mass", "k", "between 1 and 65536");
   require_parameter(window >= 1, "first_token_mass", "window", "1 or more");
   return {.first_keys = 1,
           .after_first_k = k,

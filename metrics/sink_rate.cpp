@@ -29,6 +29,8 @@ Series curve(const std::string& name, const std::string& dim, const std::vector<
   return series;
 }
 
+constexpr std::int64_t kMostKeys = 65536;  // a table of heads is kept for each
+
 class SinkRate final : public Metric {
  public:
   explicit SinkRate(const Parameters& parameters)
@@ -99,8 +101,8 @@ Needs needs(const Parameters& p) {
   const auto key = p.get<std::int64_t>("key"), keys = p.get<std::int64_t>("keys");
   const auto epsilon = p.get<double>("epsilon");
   require_parameter(epsilon >= 0 && epsilon <= 1, "sink_rate", "epsilon", "between 0 and 1");
-  require_parameter(key >= 0, "sink_rate", "key", "0 or more");
-  require_parameter(keys >= 1, "sink_rate", "keys", "1 or more");
+  require_parameter(key >= 0 && key < kMostKeys, "sink_rate", "key", "between 0 and 65535");
+  require_parameter(keys >= 1 && keys <= kMostKeys, "sink_rate", "keys", "between 1 and 65536");
   return {.first_keys = std::max(key + 1, keys)};
 }
 
@@ -111,7 +113,7 @@ MetricSpec sink_rate() {
   return {
       .name = "sink_rate",
       .unit = "fraction",
-      .definition = "share of (sequence, site, head) whose mean attention to key 0 exceeds epsilon",
+      .definition = "share of (sequence, site, head) whose mean attention to key `key` exceeds epsilon",
       .source = "arXiv 2410.10781 section 3.2",
       .range = "[0, 1]",
       .cost = "O(T K d) a head for K = max(keys, key + 1) first keys, given the log-sum-exp",

@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include <c10/util/Exception.h>
+
 #include "base/guard.h"
 #include "run_bench.h"
 #include "run_inspect.h"
@@ -11,11 +13,20 @@
 
 extern "C" __attribute__((visibility("default"))) int sinkscope_torch_main(int argc, char** argv) {
   using namespace sinkscope;
-  return guarded(argc, argv, [&] {
+  const auto run = [&] {
     const std::string_view command = argv[1];
     if (command == "bench") return run_bench(parse_bench(argc, argv));
     if (command == "inspect") return run_inspect(parse_inspect(argc, argv));
     if (command == "measure") return run_measure(parse_measure(argc, argv), {argv + 1, argv + argc});
     throw UsageError("unknown command");
+  };
+  return guarded(argc, argv, [&] {
+    try {
+      return run();
+    } catch (const c10::Error& error) {
+      const std::string_view what = error.what_without_backtrace();
+      if (what.find("allocate memory") == what.npos && what.find("out of memory") == what.npos) throw;
+      throw DeviceError("out of memory. Try a smaller --batch or --length.");
+    }
   });
 }

@@ -39,7 +39,8 @@ void print_table(const MeasureConfig& config, const nlohmann::ordered_json& json
 }
 
 /// A file that cannot be written costs neither the other files nor the table.
-void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays) {
+void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays,
+           const std::vector<std::size_t>& ran) {
   const nlohmann::ordered_json json = to_json(report);
   std::exception_ptr problem;
   const auto keep_going = [&](auto&& step) {
@@ -50,7 +51,7 @@ void write(const MeasureConfig& config, Outputs& outputs, const Report& report, 
     }
   };
   keep_going([&] { outputs.write(json); });
-  if (outputs.arrays() != nullptr) keep_going([&] { arrays.write(*outputs.arrays(), report.layout); });
+  if (outputs.arrays() != nullptr) keep_going([&] { arrays.write(*outputs.arrays(), report.layout, ran); });
   end_quietly_on_closed_pipe();
   if (prints_table(config)) print_table(config, json);
   if (problem) {
@@ -86,8 +87,11 @@ Exit run_measure(const MeasureConfig& config, std::vector<std::string> argv) {
   MeasureResult result = measure(model, config, input, hooks);
   progress.clear();
 
+  const std::exception_ptr problem = result.problem;
+  const std::vector<std::size_t> ran = result.ran;
   complete_report(report, std::move(result), input);
-  write(config, outputs, report, arrays);
+  write(config, outputs, report, arrays, ran);
+  if (problem) std::rethrow_exception(problem);
   if (!report.complete) return interrupt_exit();
   if (report.numerical_failure) {
     std::fprintf(

@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// `what` begins the message, `remedy` ends it.
-void check_readable(const std::string& path, const char* what, bool directory_allowed, const char* remedy) {
+void check_readable(const std::string& path, const char* what, const char* remedy) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   const auto refuse = [&](const std::string& reason) {
@@ -29,14 +29,14 @@ void check_readable(const std::string& path, const char* what, bool directory_al
   };
   if (!fs::exists(status))
     refuse(error && error != std::errc::no_such_file_or_directory ? error.message() : "does not exist");
-  if (fs::is_directory(status) && !directory_allowed) refuse("is a directory");
+  if (fs::is_directory(status)) refuse("is a directory");
   if (access(path.c_str(), R_OK) != 0) refuse(fmt::format("cannot be read: {}", std::strerror(errno)));
   if (fs::is_regular_file(status) && fs::file_size(path, error) == 0) refuse("is empty");
 }
 
 void check_tokens(const std::string& path) {
   if (path == "-") return;
-  check_readable(path, "the token file", false, "Give .jsonl, .npy, .safetensors or - (jsonl on stdin).");
+  check_readable(path, "the token file", "Give .jsonl, .npy, .safetensors or - (jsonl on stdin).");
 }
 
 /// The results that are asked for, by flag.
@@ -77,9 +77,9 @@ void check_files(const MeasureConfig& config) {
   if (config.model == "-")
     throw InputError("-: a model cannot be read from stdin. Give the path of a TorchScript file (.pt).");
   check_readable(
-      config.model, "the model", false,
+      config.model, "the model",
       "sinkscope measures TorchScript files (.pt); scripts/export_hf.py makes one from a Hugging Face folder.");
-  if (config.weights) check_readable(*config.weights, "the weights file", true, "Give a .safetensors file.");
+  if (config.weights) check_readable(*config.weights, "the weights file", "Give a .safetensors file.");
   if (config.input.tokens) check_tokens(*config.input.tokens);
 
   const auto results = outputs(config);

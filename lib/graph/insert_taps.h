@@ -17,7 +17,7 @@ void insert_taps(FlatGraph& flat, const std::vector<Site>& sites, const std::vec
 /// Only removes the markers: the plain graph, for comparison.
 void remove_markers(FlatGraph& flat);
 
-/// Moves device constants of the graph to `device` (tracing bakes the device in: a trace records `device` as a constant).
+/// Moves device and tensor constants of the graph to `device` (tracing bakes the device in: a trace records `device` as a constant).
 void move_constants(torch::jit::Graph& graph, at::Device device);
 
 enum class KeptLogits { last, none };

@@ -79,8 +79,8 @@ Value* before_repetition(Value* value) {
     return inside == node->input(0) ? value : inside;
   }
   if (is_op(node, {"repeat_interleave"})) {
-    return node->inputs().size() >= 3 && constant_int(node->input(2)) == std::optional<std::int64_t>(1) ? node->input(0)
-                                                                                                        : value;
+    const auto dim = node->inputs().size() >= 3 ? constant_int(node->input(2)) : std::nullopt;
+    return dim && (*dim == 1 || *dim == -3) ? node->input(0) : value;
   }
   if (!is_op(node, {"reshape", "view", "flatten"})) return value;
   Node* inner = node->input(0)->node();

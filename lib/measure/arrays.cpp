@@ -52,20 +52,21 @@ void Arrays::add_stream(const StreamObservation& o) {
     stream.norm_total[t] += static_cast<double>(o.position_norm[t]);
 }
 
-void Arrays::write(AtomicFile& file, const Layout& layout) const {
+void Arrays::write(AtomicFile& file, const Layout& layout, const std::vector<std::size_t>& ran) const {
+  const auto sequences = static_cast<std::int64_t>(ran.size());
   std::int64_t heads = 0, keys = 0, positions = 0;
   for (const SiteTable& s : sites_) heads = std::max(heads, s.heads), keys = std::max(keys, s.keys);
   for (const StreamTable& s : streams_) positions = std::max(positions, static_cast<std::int64_t>(s.norm_total.size()));
   const auto all_sites = static_cast<std::int64_t>(layout.sites.size());
   const auto all_streams = static_cast<std::int64_t>(layout.streams.size());
 
-  std::vector<float> mass(size(sequences_ * all_sites * heads), kUndefined);
+  std::vector<float> mass(size(sequences * all_sites * heads), kUndefined);
   std::vector<float> columns(size(all_sites * heads * keys), kUndefined);
   for (std::size_t s = 0; s < sites_.size(); ++s) {
     const SiteTable& site = sites_[s];
     for (std::size_t h = 0; h < size(site.heads); ++h) {
-      for (std::size_t n = 0; n < size(sequences_); ++n)
-        mass[(n * size(all_sites) + s) * size(heads) + h] = site.mass[n * size(site.heads) + h];
+      for (std::size_t n = 0; n < ran.size(); ++n)
+        mass[(n * size(all_sites) + s) * size(heads) + h] = site.mass[ran[n] * size(site.heads) + h];
       for (std::size_t k = 0; k < size(site.keys) && site.samples[h] > 0; ++k)
         columns[(s * size(heads) + h) * size(keys) + k] =
             static_cast<float>(site.column_total[h * size(site.keys) + k] / static_cast<double>(site.samples[h]));
@@ -79,7 +80,7 @@ void Arrays::write(AtomicFile& file, const Layout& layout) const {
 
   std::vector<NamedArray> arrays;
   if (!mass.empty())
-    arrays.push_back({"first_token_mass", {sequences_, all_sites, heads}, std::span<const float>(mass)});
+    arrays.push_back({"first_token_mass", {sequences, all_sites, heads}, std::span<const float>(mass)});
   if (!columns.empty()) arrays.push_back({"column_mean", {all_sites, heads, keys}, std::span<const float>(columns)});
   if (!norms.empty()) arrays.push_back({"stream_norm", {all_streams, positions}, std::span<const float>(norms)});
   write_safetensors(file, std::move(arrays));

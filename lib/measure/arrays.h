@@ -11,9 +11,11 @@
 namespace sinkscope {
 
 /// Collects and writes
-///   first_token_mass  [sequence, site, head] float32: mean attention to key 0
-///   column_mean       [site, head, key] float32: mean over queries, then over the sequences of the most frequent
-///   length stream_norm       [stream, position] float32: mean over the same sequences
+///
+///   - first_token_mass [sequence, site, head] float32: mean attention to key 0
+///   - column_mean [site, head, key] float32: mean over queries, then over the sequences of the most frequent length
+///   - stream_norm [stream, position] float32: mean over the same sequences
+///
 /// NaN stands for undefined (rejected samples, heads that a site does not have).
 class Arrays {
  public:
@@ -21,7 +23,8 @@ class Arrays {
 
   void add_site(const SiteObservation& o);
   void add_stream(const StreamObservation& o);
-  void write(AtomicFile& file, const Layout& layout) const;
+  /// `ran`: indices of the sequences that the report covers, ascending.
+  void write(AtomicFile& file, const Layout& layout, const std::vector<std::size_t>& ran) const;
 
  private:
   struct SiteTable {

@@ -75,7 +75,7 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   info.calls += site.batch;
   info.query_heads = site.heads, info.kv_heads = site.kv_heads, info.head_dim = site.head_dim;
   // Keys that are not the queries' own positions: another sequence is attended to.
-  if (site.queries != site.keys) info.kind = "cross";
+  if (site.queries != site.keys && info.calls == site.batch) info.kind = "cross";
   info.measured_by = site.measured_by;
   info.reason = site.reason;
   // A short sequence does not show a window: what the longest ones showed stands.
@@ -86,10 +86,15 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   };
   if (info.calls > site.batch && rank(mask) < rank(info.mask)) return;
   info.mask = mask;
-  info.window = site.mask == MaskKind::window ? std::optional(site.mask_width) : std::nullopt;
+  info.window = site.mask_width > 0 ? std::optional(site.mask_width) : std::nullopt;
 }
 
 void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
+  if (index(id) >= layout_.sites.size()) {  // not selected: only what its queries see
+    for (const auto& visible : site_statistics(view, {}, std::nullopt, masks_).visibility)
+      causal_ = causal_ && visible->is_causal();
+    return;
+  }
   const SiteInfo& info = layout_.sites.at(index(id));
   try {
     if (non_trigger_) non_trigger_ = non_trigger_->to(view.output.device());
@@ -127,7 +132,13 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
 }
 
 void BatchRecorder::record_stream(StreamId id, const at::Tensor& x) {
-  if (x.dim() != 3 || x.size(0) != static_cast<std::int64_t>(sequences_.size()) || !x.is_floating_point()) return;
+  const bool fits = x.dim() == 3 && x.size(0) == static_cast<std::int64_t>(sequences_.size()) &&
+                    (sequences_.front()->ids.empty() || x.size(1) == sequences_.front()->length) &&
+                    x.is_floating_point();
+  if (!fits) {
+    odd_streams_.insert(index(id));
+    return;
+  }
   const StreamRequest request{needs_.stream_extremes, needs_.massive_magnitude, needs_.massive_ratio};
   const StreamStatistics s = stream_statistics(x.detach(), request);
   streams_.push_back({id, values_.add(s.norm), values_.add(s.finite), values_.add(s.top_value), values_.add(s.median),

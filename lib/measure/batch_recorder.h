@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/needs.h"
@@ -35,6 +36,8 @@ class BatchRecorder {
   void emit(const ObservationSink& sink);
   /// Whether a head or a stream had to be refused (NaN, Inf or a wrong row sum). Known after emit().
   bool any_invalid() const { return any_invalid_; }
+  /// Streams that are no [B, T, d] tensor. Known after the graph ran.
+  const std::set<std::size_t>& odd_streams() const { return odd_streams_; }
   /// Whether no query saw a later key, at any site. Known after the graph ran.
   bool causal() const { return causal_; }
 
@@ -68,6 +71,7 @@ class BatchRecorder {
   std::vector<SiteSlots> sites_;
   std::vector<StreamSlots> streams_;
   std::optional<std::size_t> nll_;
+  std::set<std::size_t> odd_streams_;
   bool any_invalid_ = false, causal_ = true;
 };
 

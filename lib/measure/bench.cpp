@@ -7,6 +7,7 @@
 
 #include "kernels/full_pass.h"
 #include "kernels/row_blocks.h"
+#include "measure/batch_recorder.h"
 #include "measure/measure.h"
 #include "measure/memory_peak.h"
 #include "measure/site_statistics.h"
@@ -28,7 +29,7 @@ void run_plain(const InstrumentedModel& model, const std::vector<Batch>& batches
   for (const Batch& batch : batches) {
     std::vector<const Sequence*> members;
     for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
-    run_graph(taps == nullptr ? *model.plain : *model.tapped, model.inputs(batch_input(members)),
+    run_graph(taps == nullptr ? *model.plain : *model.tapped, model.inputs(ids_tensor(members)),
               taps == nullptr ? Taps{} : *taps);
   }
 }

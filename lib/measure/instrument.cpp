@@ -11,6 +11,7 @@
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
+#include "graph/walk.h"
 #include "measure/device.h"
 #include "model/load_weights.h"
 
@@ -43,20 +44,18 @@ bool wanted(const Site& site, const MeasureConfig& config, const std::optional<L
   return !config.sites || glob_matches(*config.sites, site.info.path);
 }
 
-/// Keeps the sites that --layers and --sites name and numbers them again.
-std::vector<Site> selected(std::vector<Site> sites, const MeasureConfig& config) {
-  if (!config.layers && !config.sites) return sites;
+/// The sites that --layers and --sites name first, numbered from 0; the others behind them, because what they let a
+/// query see still decides whether the model is causal. Returns how many are selected.
+std::size_t select(std::vector<Site>& sites, const MeasureConfig& config) {
   const auto layers = config.layers ? std::optional(LayerSelection::parse(*config.layers)) : std::nullopt;
-  std::vector<Site> kept;
-  for (Site& site : sites) {
-    if (!wanted(site, config, layers)) continue;
-    site.info.id = SiteId{static_cast<std::int64_t>(kept.size())};
-    kept.push_back(std::move(site));
-  }
-  if (kept.empty())
+  const auto others =
+      std::stable_partition(sites.begin(), sites.end(), [&](const Site& site) { return wanted(site, config, layers); });
+  const auto selected = static_cast<std::size_t>(others - sites.begin());
+  if (selected == 0)
     throw UsageError(fmt::format(
         "--layers / --sites leave none of the {} attention sites. `sinkscope inspect` lists them.", sites.size()));
-  return kept;
+  for (std::size_t i = 0; i < sites.size(); ++i) sites[i].info.id = SiteId{static_cast<std::int64_t>(i)};
+  return selected;
 }
 
 void list_unmatched(InstrumentedModel& model, const std::vector<LeftAlone>& left_alone) {
@@ -82,6 +81,21 @@ void check_sites(const InstrumentedModel& model, const FoundAttention& found, co
       "{}: found no attention in forward(). Looked for scaled_dot_product_attention and for a softmax between two "
       "products of activations.{}{}",
       path, softmaxes.empty() ? "" : " Left alone:", softmaxes));
+}
+
+/// Rows of the embedding that the ids index; empty if the graph has none on its input.
+std::optional<std::int64_t> embedding_rows(torch::jit::Graph& graph, const torch::jit::Module& module) {
+  std::optional<std::int64_t> rows;
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    if (!is_op(node, {"embedding"}) || node->input(1) != graph.inputs().at(1)) return;
+    std::string name;
+    const torch::jit::Value* at = node->input(0);
+    for (; at->node()->kind() == c10::prim::GetAttr; at = at->node()->input(0))
+      name = at->node()->s(c10::attr::name) + (name.empty() ? "" : "." + name);
+    for (const auto& p : module.named_parameters())
+      if (p.name == name && p.value.dim() == 2) rows = p.value.size(0);
+  });
+  return rows;
 }
 
 std::set<std::string> values_of(const std::map<std::string, std::string>& map) {
@@ -118,8 +132,10 @@ InstrumentedModel instrument(const MeasureConfig& config) {
   std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);
-  const std::vector<Site> sites = selected(std::move(found.sites), config);
-  for (const Site& site : sites) {
+  std::vector<Site>& sites = found.sites;
+  const std::size_t selected = select(sites, config);
+  for (std::size_t i = 0; i < selected; ++i) {
+    const Site& site = sites[i];
     model.layout.sites.push_back(site.info);
     model.site_inside_branch.push_back(site.inside_branch);
     if (site.info.ordinal == 1)
@@ -140,6 +156,7 @@ InstrumentedModel instrument(const MeasureConfig& config) {
     throw UsageError(fmt::format(
         "{}: the file holds the graph only. Give its parameters with --weights FILE.safetensors.", config.model));
   }
+  model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
   for (const auto& p : model.loaded.module.named_parameters()) p.value.requires_grad_(false);
   for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()}) {

@@ -19,9 +19,10 @@ namespace sinkscope {
 struct InstrumentedModel {
   LoadedModel loaded;
   std::optional<WeightsInfo> weights;
-  Layout layout;                         ///< measured sites and all streams
-  std::vector<bool> site_inside_branch;  ///< per site: below an If or Loop, so it may not run
-  std::size_t sites_found = 0;           ///< before --layers and --sites
+  Layout layout;                               ///< measured sites and all streams
+  std::vector<bool> site_inside_branch;        ///< per site: below an If or Loop, so it may not run
+  std::size_t sites_found = 0;                 ///< before --layers and --sites
+  std::optional<std::int64_t> embedding_rows;  ///< ids must be below it; empty if the graph does not show it
   std::vector<Unmatched> unmatched;
   std::vector<Warning> warnings;
   std::shared_ptr<torch::jit::Graph> plain_graph, tapped_graph;

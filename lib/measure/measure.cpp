@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <set>
 
 #include "base/error.h"
 #include "measure/batch_recorder.h"
@@ -61,7 +63,7 @@ void check_fired(const InstrumentedModel& model, MeasureResult& result) {
 void warn_of_windows(MeasureResult& result, std::int64_t length) {
   std::int64_t hiding = 0, width = 0;
   for (const SiteInfo& site : result.layout.sites)
-    if (site.window && *site.window * 2 < length) ++hiding, width = *site.window;
+    if (site.window && *site.window * 2 < length) ++hiding, width = *site.window;  // of a window or a chunk
   if (hiding > 0)
     result.warnings.push_back(
         {"window_hides_key_0",
@@ -93,12 +95,33 @@ void warn_of_loss(MeasureResult& result, const Input& input) {
   }
 }
 
+/// Runs the tapped graph; an error of the model says on what.
+c10::IValue run_batch(const InstrumentedModel& model, const std::vector<const Sequence*>& members, const Taps& taps) {
+  try {
+    return run_graph(*model.tapped, model.inputs(ids_tensor(members)), taps);
+  } catch (const InputError& error) {
+    throw InputError(fmt::format("{}: on {} sequences of {} tokens: {}", model.loaded.path, members.size(),
+                                 members.front()->length, error.what()));
+  }
+}
+
+/// Refuses target positions that the shortest sequence does not have, before anything has run.
+void check_targets(const Needs& needs, const Input& input) {
+  if (!needs.jacobian) return;
+  std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
+  for (const Sequence& sequence : input.sequences) shortest = std::min(shortest, sequence.length);
+  for (const std::int64_t target : needs.jacobian->targets)
+    if (target >= shortest || target < -shortest)
+      throw UsageError(
+          fmt::format("mixing_jacobian.targets: position {} lies outside a sequence of {} tokens.", target, shortest));
+}
+
 /// Feeds the metrics that need the Jacobian; one sequence at a time, gradients on.
 void run_jacobian(const InstrumentedModel& model, const JacobianNeeds& needs, const Sequence& sequence, bool causal,
                   const MetricStates& metrics) {
   if (model.layout.streams.size() < 2) return;
   const JacobianResult jacobian =
-      mixing_jacobian(*model.tapped, model.inputs(batch_input({&sequence})), model.layout.streams.front().id,
+      mixing_jacobian(*model.tapped, model.inputs(ids_tensor({&sequence})), model.layout.streams.front().id,
                       model.layout.streams.back().id, needs, sequence.id);
   const at::Tensor values = jacobian.squared_norm.contiguous();
   JacobianObservation o;
@@ -110,8 +133,6 @@ void run_jacobian(const InstrumentedModel& model, const JacobianNeeds& needs, co
 }
 
 }  // namespace
-
-at::Tensor batch_input(const std::vector<const Sequence*>& sequences) { return ids_tensor(sequences); }
 
 MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
                       const MeasureHooks& hooks) {
@@ -125,7 +146,9 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   bool scorable = needs.loss && config.logits == Logits::all;
   bool causal = true;  // no site that was called lets a position see a later one
 
+  check_targets(needs, input);
   const auto start = std::chrono::steady_clock::now();
+  std::set<std::size_t> odd_streams;  // whose shape is not understood
   std::int64_t sequences = 0, tokens = 0;
   for (const Batch& batch : batches(input.sequences, config.input.batch)) {
     if (hooks.interrupted()) {
@@ -135,10 +158,10 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     std::vector<const Sequence*> members;
     for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
     BatchRecorder recorder(needs, members, result.layout);
-    {
+    try {
       const at::NoGradGuard no_grad;
       const Taps taps = recorder.taps();
-      const c10::IValue output = run_graph(*model.tapped, model.inputs(batch_input(members)), taps);
+      const c10::IValue output = run_batch(model, members, taps);
       // Next-token loss means something only where a position cannot see the next one.
       causal = causal && recorder.causal();
       scorable = scorable && causal;
@@ -148,10 +171,20 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
         if (scorable) recorder.add_loss(logits);
       }
       recorder.emit(sink);
+    } catch (const Error&) {
+      if (sequences == 0) throw;
+      result.problem = std::current_exception();
+      result.complete = false;
+      break;
     }
     result.numerical_failure |= recorder.any_invalid();
-    for (std::size_t i = 0; needs.jacobian && i < members.size() && !hooks.interrupted(); ++i)
-      run_jacobian(model, *needs.jacobian, *members[i], causal, metrics);
+    odd_streams.insert(recorder.odd_streams().begin(), recorder.odd_streams().end());
+    for (const Sequence* sequence : members) {
+      if (!needs.jacobian) break;
+      if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian
+      if (!result.complete) break;
+      run_jacobian(model, *needs.jacobian, *sequence, causal, metrics);
+    }
     result.ran.insert(result.ran.end(), batch.sequences.begin(), batch.sequences.end());
     sequences += static_cast<std::int64_t>(members.size());
     tokens += static_cast<std::int64_t>(members.size()) * batch.length;
@@ -161,9 +194,16 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   result.run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.run.tokens_per_second = result.run.seconds > 0 ? static_cast<double>(tokens) / result.run.seconds : 0;
   result.run.peak_memory_bytes = peak_memory_bytes();
+  for (const std::size_t stream : odd_streams)
+    result.warnings.push_back(
+        {"stream_not_measured",
+         fmt::format("residual stream {} ({} {}) is no [batch, length, width] tensor, so it has no "
+                     "value.",
+                     stream, model.layout.streams[stream].point, model.layout.streams[stream].path)});
 
   for (std::size_t m = 0; m < metrics.size(); ++m)
     result.metrics.push_back({config.metrics[m].spec, config.metrics[m].parameters, metrics[m]->result(result.layout)});
+  for (const MetricResult& metric : result.metrics) result.numerical_failure |= metric.measurement.rejected > 0;
   if (sequences > 0) check_fired(model, result);
   if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(

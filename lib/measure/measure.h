@@ -1,6 +1,7 @@
 #pragma once
 // Runs an instrumented model over sequences and feeds the metrics.
 
+#include <exception>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -26,6 +27,7 @@ struct MeasureResult {
   RunInfo run;
   std::vector<std::size_t> ran;    ///< indices of the sequences that the metrics cover, ascending
   bool complete = true;            ///< false: interrupted
+  std::exception_ptr problem;      ///< an error after the first batch: what ran before it is here, complete is false
   bool numerical_failure = false;  ///< a NaN, an Inf or a wrong row sum was found
 };
 
@@ -34,8 +36,5 @@ struct MeasureResult {
 /// when memory runs out.
 MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& config, const Input& input,
                       const MeasureHooks& hooks);
-
-/// The model's input for one batch: ids [B, T], or rows of the tensor that was given with --tensor.
-at::Tensor batch_input(const std::vector<const Sequence*>& sequences);
 
 }  // namespace sinkscope

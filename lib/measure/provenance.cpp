@@ -47,6 +47,14 @@ SettingsInfo settings_info(const InstrumentedModel& model) {
   return info;
 }
 
+/// Keeps the values at `indices`, ascending.
+void keep(std::vector<Number>& values, const std::vector<std::size_t>& indices) {
+  std::vector<Number> kept;
+  for (const std::size_t i : indices)
+    if (i < values.size()) kept.push_back(values[i]);
+  values = std::move(kept);
+}
+
 }  // namespace
 
 void set_threads(const MeasureConfig& config) {
@@ -56,6 +64,7 @@ void set_threads(const MeasureConfig& config) {
 ModelFacts facts_of(const InstrumentedModel& model) {
   ModelFacts facts = facts_from_metadata(model.loaded.metadata, model.loaded.path);
   facts.positions = model.loaded.positions();
+  if (!facts.vocabulary) facts.vocabulary = model.embedding_rows;
   return facts;
 }
 
@@ -90,6 +99,7 @@ void complete_report(Report& report, MeasureResult result, const Input& input) {
     std::vector<Sequence> ran;
     for (const std::size_t i : result.ran) ran.push_back(input.sequences[i]);
     count_sequences(report.input, ran);
+    for (MetricResult& metric : result.metrics) keep(metric.measurement.per_sequence, result.ran);
   }
   report.complete = result.complete;
   report.numerical_failure = result.numerical_failure;

@@ -80,7 +80,7 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
   const Batch batch = batches(input.sequences, config.input.batch).front();
   std::vector<const Sequence*> members;
   for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
-  const at::Tensor ids = batch_input(members);
+  const at::Tensor ids = ids_tensor(members);
 
   VerifyInfo info;
   info.sequences = static_cast<std::int64_t>(members.size());

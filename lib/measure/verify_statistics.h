@@ -15,7 +15,7 @@ namespace sinkscope {
 /// Largest error of each statistic so far.
 class ErrorTable {
  public:
-  /// Largest absolute difference, divided by `scale` where that is given. NaN in both places agrees.
+  /// Largest absolute difference, divided by the expected magnitude where `relative`. NaN in both places agrees.
   void compare(const std::string& statistic, const at::Tensor& got, const at::Tensor& expected, bool relative);
   std::vector<std::pair<std::string, Number>> entries() const;
 

@@ -22,7 +22,7 @@ struct SiteInfo {
   std::optional<std::string> reason;  ///< why it is not measured fused; empty for fused sites
   std::optional<std::int64_t> query_heads, kv_heads, head_dim;  ///< known after the first call
   std::string mask = "none";                                    ///< none | causal | window | chunk | padding | other
-  std::optional<std::int64_t> window;
+  std::optional<std::int64_t> window;  ///< keys of a sliding window or chunk
   std::optional<double> softcap;
   bool learned_sink = false;
   std::string row_sum = "one";  ///< one | with_sink | free: what a row of probabilities sums to

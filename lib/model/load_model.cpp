@@ -84,12 +84,6 @@ void read_metadata(LoadedModel& model, const std::string& text) {
       format != model.metadata.end() && format->is_number_integer() && format->get<int>() > 1)
     throw InputError(fmt::format("{}: sinkscope.json has format {}; this version reads 1. Update sinkscope.",
                                  model.path, format->get<int>()));
-  try {
-    if (const auto samples = model.metadata.find("samples"); samples != model.metadata.end() && samples->is_array())
-      model.samples = samples->get<std::vector<std::vector<std::int64_t>>>();
-  } catch (const std::exception&) {
-    throw InputError(fmt::format("{}: `samples` in sinkscope.json must be a list of lists of token ids.", model.path));
-  }
 }
 
 void count_parameters(LoadedModel& model) {
@@ -97,7 +91,7 @@ void count_parameters(LoadedModel& model) {
   std::map<std::string, std::int64_t> elements_by_dtype;
   for (const auto& p : model.module.named_parameters()) {
     const at::Tensor& t = p.value;
-    const bool placeholder = t.numel() > 1 && t.storage().nbytes() <= t.element_size();
+    const bool placeholder = t.numel() > 1 && t.storage().nbytes() <= static_cast<std::size_t>(t.element_size());
     model.external_weights |= placeholder;
     // Placeholders of one dtype may share their single element; they are still different parameters.
     if (!placeholder && !seen.insert(t.data_ptr()).second) continue;
@@ -159,15 +153,6 @@ std::optional<std::int64_t> LoadedModel::positions() const {
   for (const char* key : {"max_position_embeddings", "n_positions", "max_seq_len", "positions"})
     if (const auto value = integer_at(metadata, {"config", key}); value && *value > 0) return value;
   return std::nullopt;
-}
-
-std::optional<std::int64_t> LoadedModel::bos_id() const { return integer_at(metadata, {"bos", "id"}); }
-
-std::optional<bool> LoadedModel::bos_added_by_tokenizer() const {
-  const auto bos = metadata.is_object() ? metadata.find("bos") : metadata.end();
-  if (!metadata.is_object() || bos == metadata.end() || !bos->is_object()) return std::nullopt;
-  const auto added = bos->find("added_by_tokenizer");
-  return added != bos->end() && added->is_boolean() ? std::optional(added->get<bool>()) : std::nullopt;
 }
 
 LoadedModel load_model(const std::string& path) {

@@ -18,13 +18,10 @@ struct LoadedModel {
   std::int64_t parameters = 0;      ///< elements; tied parameters counted once
   std::string dtype;                ///< of most floating-point parameters: float32, bfloat16, float16, float64
   bool external_weights = false;    ///< parameters are stride-0 placeholders: --weights is needed
-  std::vector<std::vector<std::int64_t>> samples;  ///< sequences stored in the file
 
   std::optional<std::int64_t> vocabulary() const;
   std::optional<std::int64_t> positions()
       const;  ///< longest sequence that the position table or the configuration allows
-  std::optional<std::int64_t> bos_id() const;
-  std::optional<bool> bos_added_by_tokenizer() const;
 };
 
 /// Throws InputError for a missing, empty or truncated file, and for anything that is not TorchScript, saying what it

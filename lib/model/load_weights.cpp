@@ -78,7 +78,9 @@ Naming find_naming(const std::vector<Slot>& slots, const SafetensorsFile& file) 
   return best;
 }
 
-bool is_placeholder(const at::Tensor& t) { return t.numel() > 1 && t.storage().nbytes() <= t.element_size(); }
+bool is_placeholder(const at::Tensor& t) {
+  return t.numel() > 1 && t.storage().nbytes() <= static_cast<std::size_t>(t.element_size());
+}
 
 void replace(torch::jit::Module module, const std::string& name, const at::Tensor& value) {
   std::string rest = name;

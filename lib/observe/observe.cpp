@@ -17,6 +17,9 @@ c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inp
   try {
     const RunScope scope(state);
     torch::jit::InterpreterState(code).run(stack);
+    if (state.problem) std::rethrow_exception(state.problem);
+  } catch (const Error&) {
+    throw;
   } catch (const c10::OutOfMemoryError& error) {
     throw DeviceError(fmt::format("out of device memory: {}. Try a smaller --batch or --length.", cause_of(error)));
   } catch (const std::bad_alloc&) {
@@ -25,9 +28,9 @@ c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inp
     const std::string what = error.what();
     if (what.find("CUDA out of memory") != std::string::npos || what.find("can't allocate memory") != std::string::npos)
       throw DeviceError(fmt::format("out of memory: {}. Try a smaller --batch or --length.", cause_of(error)));
+    if (state.problem) throw;  // not the model: a tap
     throw InputError(fmt::format("the model itself failed: {}", cause_of(error)));
   }
-  if (state.problem) std::rethrow_exception(state.problem);
   return stack.empty() ? c10::IValue() : stack.back();
 }
 

@@ -54,12 +54,14 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     const at::NoGradGuard no_grad;
     AttentionView view;
     // KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
-    const bool grouped = key_heads.dim() == 4 && key_heads.size(1) > 0 && key.size(1) % key_heads.size(1) == 0 &&
-                         key_heads.size(0) == key.size(0) && key_heads.size(2) == key.size(2) &&
-                         key_heads.size(3) == key.size(3);
+    const auto groups = [](const at::Tensor& heads, const at::Tensor& all) {
+      return heads.dim() == 4 && all.dim() == 4 && heads.size(0) == all.size(0) && heads.size(1) > 0 &&
+             all.size(1) % heads.size(1) == 0 && heads.size(2) == all.size(2) && heads.size(3) == all.size(3);
+    };
+    const bool grouped =
+        groups(key_heads, key) && groups(value_heads, value) && key_heads.size(1) == value_heads.size(1);
     view.key = (grouped ? key_heads : key).detach();
-    view.value =
-        (grouped && value_heads.dim() == 4 && value_heads.size(2) == value.size(2) ? value_heads : value).detach();
+    view.value = (grouped ? value_heads : value).detach();
     view.query = query.detach();
     view.output = result.output.detach();
     view.mask = mask;

@@ -63,9 +63,7 @@ TEST_CASE("a model file says what it holds", "[model]") {
   CHECK(model.dtype == "float32");
   CHECK(model.parameters == 2 * 20 * 8 + 2 * (24 * 8 + 8 * 8));
   CHECK(model.vocabulary() == std::optional<std::int64_t>(20));
-  CHECK(model.bos_id() == std::optional<std::int64_t>(3));
-  CHECK(model.bos_added_by_tokenizer() == std::optional<bool>(true));
-  CHECK(model.samples == std::vector<std::vector<std::int64_t>>{{1, 2}});
+  CHECK(model.positions() == std::optional<std::int64_t>(64));
   CHECK(model.sha256.size() == 64);
   CHECK_FALSE(model.external_weights);
 }
