@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/first_keys.h"
 #include "kernels/full_pass.h"
 #include "kernels/reference.h"
 #include "kernels/row_blocks.h"
@@ -31,17 +32,38 @@ void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable&
   first_and_others("value_norm", site.value_norm, view.value);
   if (site.head_output_norm.mean.defined())
     errors.compare("head_output_norm", site.head_output_norm.mean, norms(view.output).mean(-1), true);
+  if (site.head_output_norm.last.defined() && site.queries > 0)
+    errors.compare("head_output_norm_last", site.head_output_norm.last, norms(view.output).select(2, site.queries - 1),
+                   true);
 }
 
-void compare_matrix(const SiteBatch& site, const at::Tensor& p, ErrorTable& errors) {
-  const auto rows = static_cast<double>(site.queries);
-  if (site.first_keys.key_sum.defined())
-    errors.compare("first_token_mass", site.first_keys.key_sum.select(2, 0) / rows, p.select(3, 0).sum(-1) / rows,
-                   false);
+/// `p` [B, H, Q, K] float64.
+void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
+  const std::int64_t queries = site.queries, keys = site.keys;
+  if (queries == 0 || keys == 0) return;
+  const auto rows = static_cast<double>(queries);
+  const auto mean = [&](const char* name, const at::Tensor& sum, const at::Tensor& expected, std::int64_t count) {
+    if (sum.defined() && count > 0)
+      errors.compare(name, sum / static_cast<double>(count), expected / static_cast<double>(count), false);
+  };
+  const FirstKeysSums& first = site.first_keys;
+  const at::Tensor key0 = p.select(3, 0);
+  if (first.key_sum.defined()) {
+    mean("first_token_mass", first.key_sum.select(2, 0), key0.sum(-1), queries);
+    mean("first_keys", first.key_sum, p.narrow(3, 0, first.key_sum.size(2)).sum(2), queries);
+  }
+  mean("first_query", first.first_query, key0.select(2, 0), 1);
+  mean("last_query", first.last_query, key0.select(2, queries - 1), 1);
+  const std::int64_t tail = std::min(needs.tail_window, queries);
+  if (tail > 0) mean("tail", first.tail_sum, key0.narrow(2, queries - tail, tail).sum(-1), tail);
+  const std::int64_t k = std::min(needs.after_first_k, queries), after = queries - k;
+  if (k > 0)
+    mean("after_first_k", first.after_first_k_sum, p.narrow(2, k, after).narrow(3, 0, std::min(k, keys)).sum({2, 3}),
+         after);
   if (site.column_sum.defined())
     errors.compare("column_mean", site.column_sum.to(at::kDouble) / rows, p.sum(2) / rows, false);
-  if (site.entropy_sum.defined())
-    errors.compare("attention_entropy", site.entropy_sum / rows, at::xlogy(p, p).sum(-1).neg().sum(-1) / rows, false);
+  const at::Tensor entropy = at::xlogy(p, p).sum(-1).neg();
+  mean("attention_entropy", site.entropy_sum, entropy.sum(-1), queries);
 }
 
 /// Long sequences: first-key probabilities, row sums and entropies of single rows.
@@ -61,8 +83,14 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
     const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i, keys);
     if (end > first) hidden.narrow(0, first, end - first).fill_(false);
     s = s.masked_fill(hidden, -INFINITY);
+    if (call.mask) {
+      const at::Tensor all = call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).narrow(2, i, 1);
+      s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
+    }
     const at::Tensor p = at::softmax(s, -1).squeeze(2);
     errors.compare("log_sum_exp", call.lse.select(2, i), at::logsumexp(s, {-1}).squeeze(2), false);
+    errors.compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0),
+                   p.select(2, 0), false);
     if (pass.entropy.defined())
       errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), false);
     if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), false);
@@ -90,7 +118,7 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
   const SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
   compare_norms(site, view, errors);
   if (view.materialised()) {
-    compare_matrix(site, at::softmax(view.scores.to(at::kDouble), -1), errors);
+    compare_matrix(site, needs, at::softmax(view.scores.to(at::kDouble), -1), errors);
     return;
   }
   const RecognisedMask* mask =
@@ -101,10 +129,10 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
     call.mask = view.mask;  // the reference takes the mask itself, not what was recognised
     if (view.mask) call.score = {.scale = view.scale, .causal = view.is_causal};
     const Reference truth = reference(call);
-    compare_matrix(site, truth.probabilities, errors);
+    compare_matrix(site, needs, truth.probabilities, errors);
     if (view.lse.defined())
       errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, false);
-  } else if (!call.mask) {
+  } else {
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
     compare_rows(call, needs, errors);
   }
@@ -118,8 +146,9 @@ void compare_stream(const at::Tensor& stream, const Needs& needs, ErrorTable& er
   errors.compare("hidden_norm", got.norm, x.norm(2, {-1}, false), true);
   if (!needs.stream_extremes) return;
   const at::Tensor sorted = std::get<0>(x.abs().flatten(1).sort(-1));
-  errors.compare("massive_activation_top1", got.top_value.select(1, 0).abs(), sorted.select(1, sorted.size(1) - 1),
-                 true);
+  for (std::int64_t n = 0; n < std::min<std::int64_t>(3, sorted.size(1)); ++n)
+    errors.compare("massive_activation_top" + std::to_string(n + 1), got.top_value.select(1, n).abs(),
+                   sorted.select(1, sorted.size(1) - 1 - n), true);
   errors.compare("massive_activation_median", got.median, sorted.select(1, (sorted.size(1) - 1) / 2), true);
 }
 
