@@ -9,7 +9,7 @@ target_compile_options(sinkscope_options INTERFACE
     -Wno-missing-field-initializers # designated initialisers name the fields that differ from the default
     -Wno-sign-conversion            # at::Tensor sizes are signed, the standard library's are not
   >
-  # gcc 12 reports impossible sizes inside std::string where strings are joined (its bug 105329).
+  # gcc 12 reports impossible sizes and bounds inside std::string where strings are joined.
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds>)
 if(SINKSCOPE_CCACHE)
   target_compile_options(sinkscope_options INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
