@@ -46,8 +46,12 @@ if(NOT torch_version MATCHES "^${torch_tested_version}")
   message(WARNING "sinkscope is tested with torch ${torch_tested_version}; this is ${torch_version}.")
 endif()
 
+# at::parallel_for is a template: in a source compiled without OpenMP it silently runs on one thread. The run path finds torch's
+# own libgomp, which has the same name as the compiler's, so there is one pool of threads.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+
 add_library(sinkscope_torch_cpu INTERFACE)
 target_include_directories(sinkscope_torch_cpu SYSTEM INTERFACE
   ${SINKSCOPE_TORCH_DIR}/include ${SINKSCOPE_TORCH_DIR}/include/torch/csrc/api/include)
 target_link_libraries(sinkscope_torch_cpu INTERFACE
-  ${SINKSCOPE_TORCH_DIR}/lib/libtorch_cpu.so ${SINKSCOPE_TORCH_DIR}/lib/libc10.so)
+  ${SINKSCOPE_TORCH_DIR}/lib/libtorch_cpu.so ${SINKSCOPE_TORCH_DIR}/lib/libc10.so OpenMP::OpenMP_CXX)
