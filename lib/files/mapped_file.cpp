@@ -26,7 +26,9 @@ struct Descriptor {
       : value(path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (value < 0) throw unreadable(path, errno);
   }
-  ~Descriptor() { ::close(value); }
+  ~Descriptor() {
+    if (value >= 0) ::close(value);
+  }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int value;
@@ -34,15 +36,34 @@ struct Descriptor {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file(path);
+OpenFile::OpenFile(const std::string& path) : path_(path) {
+  Descriptor file(path);
   struct stat status {};
   if (::fstat(file.value, &status) != 0) throw unreadable(path, errno);
   if (S_ISDIR(status.st_mode)) throw unreadable(path, EISDIR);
   if (!S_ISREG(status.st_mode)) throw InputError(fmt::format("{}: not a regular file; save it to disk first", path));
   size_ = static_cast<std::size_t>(status.st_size);
+  descriptor_ = std::exchange(file.value, -1);
+}
+
+OpenFile::~OpenFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void OpenFile::read(std::size_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw unreadable(path_, errno);
+    if (got == 0) throw InputError(fmt::format("{}: has become shorter while it was being read", path_));
+    offset += static_cast<std::size_t>(got);
+    out = out.subspan(static_cast<std::size_t>(got));
+  }
+}
+
+MappedFile::MappedFile(const std::string& path) : file_(std::make_unique<const OpenFile>(path)), size_(file_->size()) {
   if (size_ == 0) return;  // an empty range cannot be mapped
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.value, 0);
+  void* address = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file_->descriptor(), 0);
   if (address == MAP_FAILED) throw unreadable(path, errno);
   data_ = static_cast<const std::byte*>(address);
 }
@@ -52,10 +73,10 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : file_(std::move(other.file_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,22 +12,9 @@
 
 #include "files/atomic_file.h"
 #include "files/mapped_file.h"
+#include "files/safetensors_header.h"
 
 namespace sinkscope {
-
-/// One tensor of a file: a view, nothing is copied.
-struct TensorView {
-  std::string name;
-  std::string dtype;                 ///< as the file says: F32, BF16, F16, F64, I64, I32, U8, BOOL, ...; may be unknown
-  std::vector<std::int64_t> shape;   ///< each >= 0; empty for a scalar
-  std::span<const std::byte> bytes;  ///< row-major, little endian; not necessarily aligned
-
-  /// Product of the shape; it fits (checked by the reader).
-  std::int64_t elements() const;
-};
-
-/// Size of one element in bits; empty for a dtype that this program does not know.
-std::optional<std::int64_t> bits_of(std::string_view dtype);
 
 /// The tensors of one .safetensors file, memory-mapped. Views stay valid as long as the object, also when it is moved.
 class SafetensorsFile {
@@ -56,7 +42,8 @@ class SafetensorsFile {
 
 /// SHA-256 over the tensors in alphabetical order, so that a checkpoint has the same hash however it is cut into files:
 /// for each the length of its name and the name, the length of its dtype and the dtype, its rank and dimensions, the
-/// number of its bytes and the bytes; numbers as int64, little endian.
+/// number of its bytes and the bytes; numbers as int64, little endian. Reads the files without mapping them, so that
+/// the memory of the process does not grow. Throws InputError if a file has become shorter.
 std::string weights_sha256(std::vector<const TensorView*> tensors);
 
 /// An array to write; the span must have as many elements as the shape says (std::logic_error otherwise).

@@ -1,0 +1,98 @@
+#include "files/model_config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "catch.h"
+#include "files/temporary.h"
+
+using namespace sinkscope;
+
+namespace {
+
+/// The differing keys as "key: checkpoint / model", one after the other.
+std::string differences(const std::string& checkpoint, const std::string& model) {
+  std::string text;
+  for (const ConfigDifference& d :
+       config_differences(nlohmann::ordered_json::parse(checkpoint), nlohmann::ordered_json::parse(model)))
+    text += (text.empty() ? "" : "; ") + d.key + ": " + d.checkpoint + " / " + d.model;
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a key that changes the computation is found with both values", "[files]") {
+  for (const char* key :
+       {"rope_theta", "sliding_window", "num_attention_heads", "num_key_value_heads", "hidden_size",
+        "num_hidden_layers", "rms_norm_eps", "layer_norm_epsilon", "head_dim", "attn_logit_softcapping",
+        "final_logit_softcapping", "vocab_size", "n_embd", "intermediate_size", "attention_chunk_size",
+        "num_experts_per_tok", "query_pre_attn_scalar", "rotary_pct"}) {
+    const std::string name(key);
+    CHECK(differences("{\"" + name + "\": 2}", "{\"" + name + "\": 1}") == name + ": 2 / 1");
+    CHECK(differences("{\"" + name + "\": 1}", "{\"" + name + "\": 1}").empty());
+    CHECK(differences("{\"" + name + "\": 1}", "{}").empty());
+  }
+  CHECK(differences(R"({"hidden_act": "relu"})", R"({"hidden_act": "silu"})") == R"(hidden_act: "relu" / "silu")");
+  CHECK(differences(R"({"tie_word_embeddings": true})", R"({"tie_word_embeddings": false})") ==
+        "tie_word_embeddings: true / false");
+  CHECK(differences(R"({"layer_types": ["a", "b"]})", R"({"layer_types": ["a", "a"]})") ==
+        R"(layer_types: ["a","b"] / ["a","a"])");
+  CHECK(differences(R"({"sliding_window": null})", R"({"sliding_window": 16})") == "sliding_window: null / 16");
+}
+
+TEST_CASE("keys of training, labels, dtypes and versions are ignored", "[files]") {
+  for (const char* key : {"torch_dtype", "dtype", "transformers_version", "use_cache", "bos_token_id",
+                          "initializer_range", "_name_or_path", "attention_dropout", "hidden_dropout_prob",
+                          "output_hidden_states", "router_aux_loss_coef", "architectures", "max_position_embeddings",
+                          "summary_activation", "pretraining_tp", "layerdrop", "classifier_dropout", "id2label"}) {
+    const std::string name(key);
+    CHECK(differences("{\"" + name + "\": 2}", "{\"" + name + "\": 1}").empty());
+  }
+}
+
+TEST_CASE("old and new names of one thing are compared with each other", "[files]") {
+  CHECK(differences(R"({"n_head": 4})", R"({"num_attention_heads": 8})") == "n_head: 4 / 8");
+  CHECK(differences(R"({"rope_theta": 1e4})", R"({"rope_parameters": {"rope_theta": 10000, "rope_type": "default"}})")
+            .empty());
+  CHECK(differences(R"({"rope_parameters": {"rope_theta": 500000.0}})", R"({"rope_theta": 10000.0})") ==
+        "rope_parameters.rope_theta: 500000.0 / 10000.0");
+  CHECK(differences(R"({"rotary_emb_base": 10000, "rotary_pct": 0.25})",
+                    R"({"rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.25}})")
+            .empty());
+  CHECK(
+      differences(
+          R"({"rope_theta": 1e6, "rope_local_base_freq": 1e4})",
+          R"({"rope_parameters": {"full_attention": {"rope_theta": 1000000}, "sliding_attention": {"rope_theta": 2e4}}})") ==
+      "rope_local_base_freq: 10000.0 / 20000.0");
+  CHECK(differences(R"({"text_config": {"hidden_size": 8}, "hidden_size": 9})", R"({"hidden_size": 8})").empty());
+}
+
+TEST_CASE("how positions are scaled is compared as a whole", "[files]") {
+  const std::string plain = R"({"rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}})";
+  CHECK(differences(R"({"rope_scaling": null})", plain).empty());
+  CHECK(differences(R"({"rope_scaling": {"type": "linear", "factor": 2.0}})", plain) ==
+        R"(rope_scaling.factor: 2.0 / null; rope_scaling.type: "linear" / null)");
+  CHECK(differences(R"({"rope_scaling": {"type": "linear", "factor": 2}})",
+                    R"({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}})")
+            .empty());
+  CHECK(differences("{}", R"({"rope_scaling": {"type": "linear", "factor": 2.0}})").empty());  // nothing is said
+}
+
+TEST_CASE("null stands for what the library derives", "[files]") {
+  CHECK(differences(R"({"num_attention_heads": 4, "num_key_value_heads": null})",
+                    R"({"num_attention_heads": 4, "num_key_value_heads": 4})")
+            .empty());
+  CHECK(differences(R"({"num_attention_heads": 4, "hidden_size": 64, "head_dim": null})",
+                    R"({"num_attention_heads": 4, "hidden_size": 64, "head_dim": 32})") == "head_dim: 16 / 32");
+  CHECK(differences(R"({"use_sliding_window": false, "sliding_window": 4096})",
+                    R"({"use_sliding_window": false, "sliding_window": null})")
+            .empty());
+}
+
+TEST_CASE("a configuration that is no JSON object is refused by name", "[files]") {
+  const TemporaryFolder folder;
+  for (const char* text : {"", "[]", "{"}) {
+    const std::string path = folder.file("config.json", text);
+    CHECK(contains(message_of<InputError>([&] { read_model_config(path); }), path));
+  }
+}
