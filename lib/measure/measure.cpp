@@ -67,8 +67,8 @@ void warn_of_windows(MeasureResult& result, std::int64_t length) {
   if (hiding > 0)
     result.warnings.push_back(
         {"window_hides_key_0",
-         fmt::format("{} of {} sites have a sliding window (of {} keys) that hides key 0 from most "
-                     "of {} queries: see by_group.",
+         fmt::format("{} of {} sites see only a window or chunk (of {} keys) that hides key 0 from most of {} queries: "
+                     "see by_group.",
                      hiding, result.layout.sites.size(), width, length)});
 }
 

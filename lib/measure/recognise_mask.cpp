@@ -18,7 +18,7 @@ at::Tensor expected_rows(MaskKind kind, std::int64_t width, std::int64_t begin, 
                          at::Device device) {
   const at::Tensor i = at::arange(begin, end, at::TensorOptions(at::kLong).device(device)).unsqueeze(1);
   const at::Tensor j = at::arange(keys, at::TensorOptions(at::kLong).device(device)).unsqueeze(0);
-  at::Tensor visible = j <= i;
+  at::Tensor visible = kind == MaskKind::none ? (i >= 0).logical_and(j >= 0) : j <= i;
   if (kind == MaskKind::window) visible = visible.logical_and(i - j < width);
   if (kind == MaskKind::chunk)
     visible = visible.logical_and(at::floor_divide(i, at::Scalar(width)) == at::floor_divide(j, at::Scalar(width)));
@@ -29,8 +29,10 @@ std::shared_ptr<const Visibility> shared(Visibility v) { return std::make_shared
 
 struct Survey {
   bool full = true, causal_only = true, same = true;
-  std::int64_t most = 0;  // largest number of visible keys of a query
-  at::Tensor counts;      // [b, h, Q]
+  std::int64_t most = 0;   // largest number of visible keys of a query
+  std::int64_t reach = 0;  // with causal_only: largest distance to a visible key, plus one
+  at::Tensor counts;       // [b, h, Q]
+  at::Tensor seen;         // [b, 1, 1, K] bool: some query sees the key
 };
 
 Survey survey(const VisibleRows& rows, std::int64_t queries, std::int64_t keys) {
@@ -45,19 +47,46 @@ Survey survey(const VisibleRows& rows, std::int64_t queries, std::int64_t keys) 
     const at::Tensor causal = expected_rows(MaskKind::causal, 0, begin, end, keys, visible.device());
     result.causal_only = result.causal_only && !visible.logical_and(causal.logical_not()).any().item<bool>();
     counts.push_back(visible.sum(-1));
+    const at::Tensor keys_seen = visible.any(2, true).any(1, true);
+    result.seen = result.seen.defined() ? result.seen.logical_or(keys_seen) : keys_seen;
+    if (result.causal_only && keys > 0) {  // argmax of equal values: the first
+      const at::Tensor row = at::arange(begin, end, counts.back().options()), first = visible.to(at::kByte).argmax(-1);
+      const at::Tensor reach = at::where(counts.back() > 0, row - first + 1, at::zeros({}, first.options()));
+      result.reach = std::max(result.reach, reach.max().item<std::int64_t>());
+    }
   }
   result.counts = counts.empty() ? at::zeros({1, 1, 0}, at::kLong) : at::cat(counts, 2);
   result.most = result.counts.numel() == 0 ? 0 : result.counts.max().item<std::int64_t>();
   return result;
 }
 
-bool matches(const VisibleRows& rows, MaskKind kind, std::int64_t width, std::int64_t queries, std::int64_t keys) {
+/// `seen` [b, 1, 1, K]: keys that are no padding; undefined: all.
+bool matches(const VisibleRows& rows, MaskKind kind, std::int64_t width, std::int64_t queries, std::int64_t keys,
+             const at::Tensor& seen = {}) {
   for (std::int64_t begin = 0; begin < queries; begin += kRows) {
     const std::int64_t end = std::min(queries, begin + kRows);
     const at::Tensor visible = rows(begin, end);
-    if (!(visible == expected_rows(kind, width, begin, end, keys, visible.device())).all().item<bool>()) return false;
+    at::Tensor expected = expected_rows(kind, width, begin, end, keys, visible.device());
+    if (seen.defined()) expected = expected.logical_and(seen);
+    if (!(visible == expected).all().item<bool>()) return false;
   }
   return true;
+}
+
+/// Finds the mask by position below keys that no query of a sequence sees.
+void recognise_padding(const VisibleRows& rows, std::int64_t queries, std::int64_t keys, const Survey& survey,
+                       RecognisedMask& mask) {
+  std::vector<MaskKind> kinds{MaskKind::none};
+  if (survey.causal_only && survey.most > 0 && queries == keys)
+    kinds.insert(kinds.end(), {MaskKind::causal, MaskKind::window, MaskKind::chunk});
+  for (const MaskKind kind : kinds) {
+    if (queries == 0 || !matches(rows, kind, survey.reach, queries, keys, survey.seen)) continue;
+    mask.kind = MaskKind::padding;
+    mask.by_position = kind;
+    mask.width = kind == MaskKind::window || kind == MaskKind::chunk ? survey.reach : 0;
+    mask.key_padding = survey.seen.flatten(1);
+    return;
+  }
 }
 
 RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int64_t keys, std::int64_t first_keys) {
@@ -68,7 +97,7 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
     mask.visibility = {shared(Visibility::full(queries, keys))};
     return mask;
   }
-  if (seen.same && seen.causal_only && queries == keys) {
+  if (seen.same && seen.causal_only && seen.most > 0 && queries == keys) {
     for (const MaskKind kind : {MaskKind::causal, MaskKind::window, MaskKind::chunk}) {
       if (!matches(rows, kind, seen.most, queries, keys)) continue;
       mask.kind = kind;
@@ -79,7 +108,7 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
       return mask;
     }
   }
-  mask.kind = MaskKind::other;
+  recognise_padding(rows, queries, keys, seen, mask);
   mask.visible_keys = seen.counts.to(at::kDouble);
   const std::int64_t leading = std::min(first_keys, keys);
   std::vector<at::Tensor> leading_seen;
@@ -90,7 +119,7 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
   for (std::int64_t b = 0; b < counts.size(0); ++b) {
     const at::Tensor row_counts = counts[b][0].contiguous(), flags = first_seen[b][0].contiguous();
     mask.visibility.push_back(
-        shared(Visibility::other(MaskKind::other, keys, seen.causal_only,
+        shared(Visibility::other(mask.kind, keys, seen.causal_only,
                                  std::vector<std::int64_t>(row_counts.const_data_ptr<std::int64_t>(),
                                                            row_counts.const_data_ptr<std::int64_t>() + queries),
                                  leading,

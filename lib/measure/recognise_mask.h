@@ -11,9 +11,11 @@
 namespace sinkscope {
 
 struct RecognisedMask {
-  MaskKind kind =
-      MaskKind::other;     ///< none, causal, window, chunk; other where sequences or heads differ or nothing fits
-  std::int64_t width = 0;  ///< of a window or chunk
+  /// none, causal, window, chunk; padding: one of these without some keys of a sequence; other: nothing fits.
+  MaskKind kind = MaskKind::other;
+  MaskKind by_position = MaskKind::other;  ///< below a padding: what remains where no key is padding
+  std::int64_t width = 0;                  ///< of a window or chunk
+  at::Tensor key_padding;                  ///< [1 or B, K] bool, true: visible; undefined unless kind is padding
   /// Only visibility: 0 at every visible pair, so the score function replaces the mask.
   bool exact = false;
   /// Of the first head: one for all sequences, or one per sequence where they differ.

@@ -178,14 +178,15 @@ AttentionCall attention_call(const AttentionView& view, const RecognisedMask* ma
   call.score.scale = view.scale;
   call.score.causal = view.is_causal;
   if (mask == nullptr) return call;
-  const bool by_position = mask->exact && mask->kind != MaskKind::other && mask->kind != MaskKind::padding;
-  if (!by_position) {
+  if (!mask->exact || mask->kind == MaskKind::other) {
     call.mask = *view.mask;
     return call;
   }
-  call.score.causal = call.score.causal || mask->kind != MaskKind::none;
-  if (mask->kind == MaskKind::window) call.score.window = mask->width;
-  if (mask->kind == MaskKind::chunk) call.score.chunk = mask->width;
+  if (mask->kind == MaskKind::padding) call.key_padding = mask->key_padding.expand({call.query.size(0), -1});
+  const MaskKind kind = mask->kind == MaskKind::padding ? mask->by_position : mask->kind;
+  call.score.causal = call.score.causal || kind != MaskKind::none;
+  if (kind == MaskKind::window) call.score.window = mask->width;
+  if (kind == MaskKind::chunk) call.score.chunk = mask->width;
   return call;
 }
 

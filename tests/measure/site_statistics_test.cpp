@@ -67,12 +67,46 @@ TEST_CASE("sequences with other padding have a visibility each", "[measure]") {
   at::Tensor mask = at::ones({5, 5}, at::kBool).tril().view({1, 1, 5, 5}).repeat({2, 1, 1, 1});
   mask.select(0, 1).select(2, 0).fill_(false);  // the second sequence hides key 0
   const RecognisedMask got = recognise_mask(mask, 5, 5, 2);
-  CHECK(got.kind == MaskKind::other);
+  CHECK(got.kind == MaskKind::padding);
+  CHECK(got.by_position == MaskKind::causal);
   REQUIRE(got.visibility.size() == 2);
   CHECK(got.visibility[0]->sees(3, 0));
   CHECK_FALSE(got.visibility[1]->sees(3, 0));
   CHECK(got.visibility[1]->visible(0) == 0);
   CHECK(got.visibility[1]->queries() == 4);
+}
+
+TEST_CASE("padding is found below every mask by position, and nothing else is taken for padding", "[measure]") {
+  constexpr std::int64_t kLength = 12;
+  const at::Tensor all = at::ones({kLength, kLength}, at::kBool), j = at::arange(kLength);
+  const at::Tensor right = j < 9, left = j >= 4;
+  const struct {
+    at::Tensor base;
+    MaskKind kind;
+    std::int64_t width;
+  } cases[] = {{all, MaskKind::none, 0},
+               {all.tril(), MaskKind::causal, 0},
+               {band(kLength, 3), MaskKind::window, 3},
+               {chunks(kLength, 4), MaskKind::chunk, 4}};
+  for (const auto& c : cases) {
+    CAPTURE(static_cast<int>(c.kind));
+    const at::Tensor visible = at::stack({c.base, c.base.logical_and(right), c.base.logical_and(left)}).unsqueeze(1);
+    for (const at::Tensor& mask : {visible, additive(visible, -INFINITY), additive(visible, -1e9)}) {
+      const RecognisedMask got = recognise_mask(mask, kLength, kLength, 2);
+      CHECK(got.kind == MaskKind::padding);
+      CHECK(got.by_position == c.kind);
+      CHECK(got.width == c.width);
+      CHECK(got.exact);
+      CHECK(got.key_padding.equal(at::stack({all[0], right, left})));
+      REQUIRE(got.visibility.size() == 3);
+      CHECK(got.visibility[2]->visible(5) == c.base[5].logical_and(left).sum().item<std::int64_t>());
+    }
+    at::Tensor torn = visible.clone();  // one pair more: no padding any more
+    torn[1][0][kLength - 1][0] = torn[1][0][kLength - 1][0].logical_not();
+    torn[1][0][kLength - 1][10] = torn[1][0][kLength - 1][10].logical_not();
+    CHECK(recognise_mask(torn, kLength, kLength, 2).kind == MaskKind::other);
+  }
+  CHECK(recognise_mask(at::zeros({2, 1, 4, 4}, at::kBool), 4, 4, 1).visibility.at(1)->queries() == 0);
 }
 
 TEST_CASE("the cache recognises a mask again only when it changes", "[measure]") {
@@ -125,6 +159,11 @@ TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[m
   } cases[] = {{"causal", true, {}, "fused"},
                {"bidirectional", false, {}, "fused"},
                {"window as a mask", false, band(kLength, 9).view({1, 1, kLength, kLength}), "fused"},
+               {"causal without the last keys of one sequence", false,
+                at::ones({kLength, kLength}, at::kBool)
+                    .tril()
+                    .logical_and(at::arange(kLength) < at::tensor({30, 37}).view({2, 1, 1, 1})),
+                "fused"},
                {"a bias", false, additive(at::ones({kLength, kLength}, at::kBool).tril(), -INFINITY) + bias, "blocks"}};
   for (const auto& c : cases) {
     CAPTURE(c.name);
