@@ -1,8 +1,19 @@
 #!/usr/bin/env bash
 # Sets sinkscope up (see setup.sh), runs every test, then the torch-free half again under ASan and UBSan. The last line counts
 # the tests: `N passed, N failed`, and `, N skipped` if there were any.
+#   --families    instead measures every Hugging Face family in all four forms (fused and eager, with weights stored and as a
+#                 graph alone) and, if all agree, writes the table of docs/families.md
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+if [ "${1:-}" = --families ]; then
+  bash scripts/setup.sh || exit 1
+  SINKSCOPE_FAMILIES=full SINKSCOPE_FAMILIES_TABLE="$PWD/docs/families.md" OMP_WAIT_POLICY=passive \
+    exec .venv/bin/python -m pytest -q -rsx tests/python/test_measure_families.py
+elif [ "$#" -gt 0 ]; then
+  echo "usage: scripts/test.sh [--families]" >&2
+  exit 2
+fi
 
 passed=0 failed=0 skipped=0
 

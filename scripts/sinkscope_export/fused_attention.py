@@ -1,16 +1,20 @@
-"""Hugging Face attention as one fused, causal `scaled_dot_product_attention` node that keeps K and V ungrouped.
+"""Hugging Face attention as one fused node per call, with K and V ungrouped and the mask as numbers instead of a tensor.
 
 What transformers itself traces for `sdpa` has a materialised [B, 1, T, T] mask and repeated K and V heads, which hides
-causality and grouping and costs O(T^2) memory. The function here replaces it where a plain causal mask says the same;
-anything else raises Inexpressible, because a feature that is dropped in silence gives wrong numbers that look right.
+causality and grouping and costs O(T^2) memory. Here plain causal and full attention become `scaled_dot_product_attention`
+without a mask; windows, chunks, soft caps and learned sinks become `sinkscope::fused_attention`. Anything else raises
+Inexpressible, because a feature that is dropped in silence gives wrong numbers that look right.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
-from transformers.utils.import_utils import is_tracing
+
+from . import operators
 
 NAME = "sinkscope"
 # Arguments that say nothing about who attends to whom: positions are already in q and k when they arrive here.
@@ -18,7 +22,7 @@ HARMLESS_TENSORS = frozenset({"position_ids", "cache_position", "position_embedd
 
 
 class Inexpressible(Exception):
-    """The model's attention does something that a causal `scaled_dot_product_attention` cannot say."""
+    """The model's attention does something that neither of the two fused operators can say."""
 
 
 def positions_of(model: PreTrainedModel) -> int | None:
@@ -26,58 +30,120 @@ def positions_of(model: PreTrainedModel) -> int | None:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
-class FusedAttention:
-    """Switches a model to fused attention; `calls` counts how often it ran.
+@dataclass(frozen=True)
+class MaskRule:
+    """Which keys a query sees; window (i - j < window) and chunk (i // chunk == j // chunk) 0 are none."""
 
-    Raises Inexpressible from the model's forward. The mask is judged on the first, untraced run only: while tracing,
-    transformers cannot look at values and builds masks for packed batches that do not occur here.
+    causal: bool = True
+    window: int = 0
+    chunk: int = 0
+
+    def visible(self, rows: Tensor, keys: Tensor) -> Tensor:
+        seen = keys <= rows if self.causal else torch.ones_like(keys <= rows)
+        if self.window:
+            seen = seen & (rows - keys < self.window)
+        return seen & (rows // self.chunk == keys // self.chunk) if self.chunk else seen
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one attention call of the model does."""
+
+    rule: MaskRule
+    grouped: bool
+    softcap: float
+    sinks: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether `scaled_dot_product_attention` without a mask says it."""
+        return not (self.rule.window or self.rule.chunk or self.softcap or self.sinks)
+
+
+def rule_of(mask_function, local_size: int | None, length: int) -> MaskRule:
+    """The rule that equals transformers' mask function at the first `length` positions and around every local size.
+
+    Mask functions are functions of indices, so they can be asked about positions far beyond the sequence at hand; those
+    that look into a padding mask or into packed sequences cannot, and are Inexpressible.
+    """
+    size = local_size or length
+    near = {edge * size + offset for edge in (1, 2, 3) for offset in (-2, -1, 0, 1)} if local_size else set()
+    places = torch.tensor(sorted({*range(length), *(place for place in near if place >= 0)}))
+    rows, keys = places[:, None], places[None, :]
+    rules = [MaskRule(), MaskRule(causal=False)]
+    if local_size:
+        rules += [MaskRule(window=size), MaskRule(chunk=size)]
+    try:
+        seen = torch.as_tensor(mask_function(0, 0, rows, keys)).expand(len(places), len(places))
+    except Exception:
+        raise Inexpressible("a mask that depends on more than positions") from None
+    for rule in rules:
+        if torch.equal(seen, rule.visible(rows, keys)):
+            return rule
+    raise Inexpressible("a mask that is neither causal nor full nor a causal window or chunk")
+
+
+class FusedAttention:
+    """Switches a model to fused attention; `calls` says what each attention call of one forward does.
+
+    The first forward must be an untraced one: it fills `calls` or raises Inexpressible. Later forwards, traced or not,
+    repeat it call by call. While tracing nothing can be asked: shapes are tensors, and transformers cannot look at values
+    and builds masks for packed batches that do not occur here.
     """
 
     def __init__(self, model: PreTrainedModel):
-        self.calls = 0
-        self._positions = positions_of(model)
+        self.calls: list[Call] = []
+        self._model, self._positions = model, positions_of(model)
+        self._learning, self._next = True, 0
         ALL_ATTENTION_FUNCTIONS.register(NAME, self._attend)
         ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, self._mask)
         model.set_attn_implementation(NAME)
 
-    def _binds(self, window: int | None) -> bool:
-        """Whether a window or chunk of this many keys hides anything within the model's positions."""
-        return window is not None and (self._positions is None or window < self._positions)
+    def learned(self) -> None:
+        """Ends the first forward."""
+        self._learning, self._next = False, 0
 
-    def _mask(self, *, q_length: int, kv_length: int, mask_function, local_size: int | None = None, **keywords) -> None:
-        if is_tracing():
-            return
-        if self._binds(local_size):
-            raise Inexpressible(f"a window or chunk of {local_size} keys")
-        rows, keys = torch.arange(q_length)[:, None], torch.arange(kv_length)[None, :]
-        try:
-            causal = bool((mask_function(0, 0, rows, keys) == (keys <= rows)).all())
-        except Exception:  # a mask function that cannot be evaluated on index grids is not the causal one
-            causal = False
-        if not causal:
-            raise Inexpressible("a mask that is not plain causal")
+    def _binding(self, rule: MaskRule) -> MaskRule:
+        """The rule without a window or chunk that hides nothing within the model's positions."""
+        if self._positions is None or max(rule.window, rule.chunk) < self._positions:
+            return rule
+        return MaskRule(rule.causal)
+
+    def _mask(self, *, q_length: int, mask_function, local_size: int | None = None, **keywords) -> MaskRule | None:
+        """Stands where transformers expects a mask tensor; the layers only hand it on."""
+        return self._binding(rule_of(mask_function, local_size, q_length)) if self._learning else None
+
+    def _call(self, query: Tensor, key: Tensor, rule: MaskRule | Tensor | None, keywords: dict) -> Call:
+        if isinstance(rule, Tensor):
+            raise Inexpressible("an additive mask or bias")
+        for name, argument in keywords.items():
+            if isinstance(argument, Tensor) and name not in HARMLESS_TENSORS | {"s_aux"}:
+                raise Inexpressible(f"the attention argument {name}")
+        call = Call(
+            rule=rule or MaskRule(causal=False),  # no mask is what the eager function makes of None: all keys
+            grouped=query.shape[1] != key.shape[1],
+            softcap=keywords.get("softcap") or 0.0,
+            sinks=keywords.get("s_aux") is not None,
+        )
+        if not call.rule.causal and not call.plain:
+            raise Inexpressible("a soft cap or learned sinks without a causal mask")
+        return call
 
     def _attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: MaskRule | Tensor | None,
         scaling: float | None = None, dropout: float = 0.0, **keywords,
     ) -> tuple[Tensor, None]:
-        """query [B, H, T, D], key and value [B, H_kv, T, D] -> [B, T, H, D]; queries share K and V in groups of H / H_kv."""
-        if attention_mask is not None:
-            raise Inexpressible("an additive mask or bias")
-        if not keywords.get("is_causal", getattr(module, "is_causal", True)):
-            raise Inexpressible("attention that is not causal")
-        if keywords.get("softcap") is not None:
-            raise Inexpressible(f"a soft cap of {keywords['softcap']} on the logits")
-        if keywords.get("s_aux") is not None:
-            raise Inexpressible("learned sinks")
-        if self._binds(keywords.get("sliding_window")):
-            raise Inexpressible(f"a sliding window of {keywords['sliding_window']} keys")
-        for name, argument in keywords.items():
-            if isinstance(argument, Tensor) and name not in HARMLESS_TENSORS:
-                raise Inexpressible(f"the attention argument {name}")
-        self.calls += 1
-        # The group count comes from the module: under tracing shapes are tensors and cannot be compared.
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scaling, enable_gqa=getattr(module, "num_key_value_groups", 1) != 1
-        )
+        """query [B, H, T, D], key and value [B, G, S, D] -> [B, T, H, D]; queries share K and V in groups of H / G."""
+        if self._learning:
+            self.calls.append(self._call(query, key, attention_mask, keywords))
+        call = self.calls[-1 if self._learning else self._next % len(self.calls)]
+        self._next += 1
+        if call.plain:
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, is_causal=call.rule.causal, scale=scaling, enable_gqa=call.grouped
+            )
+        else:
+            mixed = operators.fused_attention(
+                query, key, value, scaling, call.rule.window, call.rule.chunk, call.softcap, keywords.get("s_aux")
+            )
         return mixed.transpose(1, 2).contiguous(), None

@@ -1,4 +1,4 @@
-"""Loading a causal language model from a local Hugging Face directory, and the names of its weights there."""
+"""Making a model from a local Hugging Face directory or from its configuration alone."""
 
 import json
 from pathlib import Path
@@ -6,60 +6,108 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import WeightConverter, rename_source_key
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from .families import Task
 from .files import ScriptError, read_json, usage_error
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_model(directory: Path, dtype: torch.dtype | None) -> PreTrainedModel:
+def first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
+    """The configuration of a directory, or of a config.json."""
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ScriptError(f"{path}: has no config.json; give a Hugging Face model directory")
+    if not path.exists():
+        raise ScriptError(f"{path}: no such {'file' if path.suffix else 'directory'}")
+    file = path / "config.json" if path.is_dir() else path
+    content = read_json(file)
+    if "quantization_config" in content:
+        raise ScriptError(f"{file}: the weights are quantised; export a float checkpoint of the model")
+    if "auto_map" in content and not trust_remote_code:
+        raise ScriptError(f"{file}: the model brings its own Python code; read it, then give --trust-remote-code")
+    try:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise ScriptError(f"{file}: {first_line(error)}") from None
+
+
+def load_model(
+    directory: Path, config: PreTrainedConfig, task: Task, dtype: torch.dtype | None, *, trust_remote_code: bool
+) -> PreTrainedModel:
     """The model in eval mode with its family's own eager attention; dtype None keeps the checkpoint's."""
-    if not directory.is_dir():
-        raise ScriptError(f"{directory}: no such directory")
-    if not (directory / "config.json").is_file():
-        raise ScriptError(f"{directory}: has no config.json; give a Hugging Face model directory")
     weight_files(directory)
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            directory, config=_load_config(directory), dtype=dtype or "auto", attn_implementation="eager",
-            local_files_only=True, use_safetensors=True, output_loading_info=True,
+        model, loading = task.auto_class.from_pretrained(
+            directory, config=config, dtype=dtype or "auto", attn_implementation="eager", local_files_only=True,
+            use_safetensors=True, output_loading_info=True, trust_remote_code=trust_remote_code,
         )
     except Exception as error:  # transformers raises many kinds for damaged or unsupported directories
-        raise ScriptError(f"{directory}: cannot be loaded: {_first_line(error)}") from None
+        raise ScriptError(f"{directory}: cannot be loaded: {first_line(error)}") from None
     if loading["missing_keys"]:
         # transformers would fill them with random numbers and go on.
         raise ScriptError(f"{directory}: its weights lack {', '.join(sorted(loading['missing_keys'])[:5])}")
     return model.eval()
 
 
-def random_model(config_path: Path, dtype: torch.dtype | None, seed: int) -> PreTrainedModel:
+def random_model(config: PreTrainedConfig, task: Task, dtype: torch.dtype | None, seed: int) -> PreTrainedModel:
     """A model with the configuration's own random initialisation, for people without weights."""
-    read_json(config_path)
-    config = _load_config(config_path)
     torch.manual_seed(seed)
     try:
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=dtype or config.dtype)
+        model = task.auto_class.from_config(config, attn_implementation="eager", dtype=dtype or config.dtype or torch.float32)
     except Exception as error:
-        raise ScriptError(f"{config_path}: gives no causal language model: {_first_line(error)}") from None
+        raise ScriptError(f"{config.model_type}: the configuration gives no model: {first_line(error)}") from None
     return model.eval()
 
 
-def _load_config(path: Path) -> transformers.PreTrainedConfig:
-    file = path / "config.json" if path.is_dir() else path
-    if "quantization_config" in read_json(file):
-        raise ScriptError(f"{file}: the weights are quantised; export a float checkpoint of the model")
-    try:
-        return AutoConfig.from_pretrained(path, local_files_only=True)
-    except Exception as error:
-        raise ScriptError(f"{file}: {_first_line(error)}") from None
+def graph_only_model(config: PreTrainedConfig, task: Task, dtype: torch.dtype | None) -> PreTrainedModel:
+    """A model whose parameters have their shapes but one element of storage (stride 0); buffers are real.
+
+    Built without memory on the meta device, as transformers itself does before it loads weights: afterwards every family
+    can compute its buffers (rotary frequencies and the like) again, given that the parameters count as initialised.
+    """
+    with torch.device("meta"):
+        model = random_model(config, task, dtype, seed=0)
+    hollow: dict[int, nn.Parameter] = {}
+    unset: list[tuple[str, torch.Tensor]] = []
+    for path, module in model.named_modules():
+        module._is_hf_initialized = False
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            if id(parameter) not in hollow:
+                element = torch.zeros(1, dtype=parameter.dtype)
+                hollow[id(parameter)] = nn.Parameter(element.expand(parameter.shape), requires_grad=False)
+                hollow[id(parameter)]._is_hf_initialized = True
+            module._parameters[name] = hollow[id(parameter)]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = torch.full_like(buffer, torch.nan if buffer.is_floating_point() else -1, device="cpu")
+                if name not in module._non_persistent_buffers_set:
+                    continue  # the checkpoint has it
+                unset.append((f"{path}.{name}", module._buffers[name]))
+    model.initialize_weights()
+    for name, buffer in unset:
+        if buffer.is_floating_point() and bool(buffer.isnan().any()):
+            raise ScriptError(f"{config.model_type}: --graph-only cannot compute the buffer {name}; export with the weights")
+    return model.eval()
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def parameters_of_buffers(model: PreTrainedModel) -> None:
+    """Makes float buffers that the checkpoint stores parameters, so that everything it stores is one in the graph."""
+    for module in model.modules():
+        for name in list(module._buffers):
+            buffer = module._buffers[name]
+            if buffer is None or name in module._non_persistent_buffers_set or not buffer.is_floating_point():
+                continue
+            del module._buffers[name]
+            module.register_parameter(name, nn.Parameter(buffer.detach(), requires_grad=False))
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -73,43 +121,22 @@ def weight_files(directory: Path) -> list[Path]:
     return files
 
 
-def tensor_names(directory: Path) -> list[str]:
-    found = []
+def tensor_shapes(directory: Path) -> dict[str, list[int]]:
+    """Name -> shape of every tensor in a directory's safetensors files."""
+    found = {}
     for file in weight_files(directory):
         try:
             with safe_open(file, framework="pt") as tensors:
-                found.extend(tensors.keys())
+                found |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}
         except SafetensorError as error:
             raise ScriptError(f"{file}: not a safetensors file ({error})") from None
     return found
 
 
-def weight_map(model: PreTrainedModel, file_names: list[str] | None, prefix: str) -> dict[str, str]:
-    """Graph parameter name -> name of the tensor in the checkpoint's files, by transformers' own renaming rules.
-
-    Tied parameters name the same tensor. A parameter that transformers makes from several tensors is left out. Without
-    files the names are those of the model itself.
-    """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    found = {}
-    transforms = get_model_conversion_mapping(model)
-    converters = [transform for transform in transforms if isinstance(transform, WeightConverter)]
-    renamings = [transform for transform in transforms if not isinstance(transform, WeightConverter)]
-    for name in file_names if file_names is not None else parameters:
-        renamed, converted = rename_source_key(name, renamings, converters, model.base_model_prefix, model.state_dict())
-        if renamed in parameters and converted is None:
-            found[renamed] = name
-    by_storage = {parameters[name].data_ptr(): tensor for name, tensor in found.items()}
-    for name, parameter in parameters.items():
-        if name not in found and parameter.data_ptr() in by_storage:
-            found[name] = by_storage[parameter.data_ptr()]
-    return {prefix + name: found[name] for name in parameters if name in found}
-
-
-def config_dictionary(model: PreTrainedModel) -> dict:
+def config_dictionary(config: PreTrainedConfig) -> dict:
     """The configuration as plain JSON, without the paths and switches of the machine that exports."""
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+    content = json.loads(config.to_json_string(use_diff=False))
+    return {key: value for key, value in content.items() if not key.startswith("_")}
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -29,3 +29,10 @@ def two_threads() -> None:
     import torch
 
     torch.set_num_threads(2)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    import families_table
+
+    if session.testsfailed == 0:
+        families_table.write_if_asked()

@@ -39,6 +39,8 @@ def flags() -> dict[str, set[str]]:
     found["sinkscope"] = set(FLAG.findall(help_text))
     for script in (ROOT / "scripts").glob("*.py"):
         found[script.name] = set(re.findall(r'"(--[a-z-]+)"', text_of(script))) | {"--help"}
+    for script in (ROOT / "scripts").glob("*.sh"):
+        found[script.name] = set(re.findall(r"= (--[a-z-]+) \]", text_of(script)))  # [ "$1" = --flag ]
     found["export_hf.py"] |= found["tokenize_hf.py"] - {"--help"}  # add_text_arguments
     return found
 

@@ -2,12 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sinkscope_export import fused_attention, operators
 from sinkscope_export.model_file import read_metadata
-from support import run_script
+from sinkscope_export.self_check import fill
+from sinkscope_export.weight_map import made
+from support import SCRIPTS, run_script
 from test_train_backcopy import METADATA_KEYS
 from tiny_models import LAYERS, POSITIONS, VOCABULARY, WINDOW, write_tiny_model, write_tiny_tokenizer
 
@@ -22,6 +27,13 @@ def export(directory, output, *flags):
 
 def ids_of(batch, length):
     return torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+def fused_nodes(path):
+    """(window, chunk, soft cap, has sinks) of each `sinkscope::fused_attention` node of a model file."""
+    graph = torch.jit.load(str(path)).inlined_graph
+    nodes = graph.findAllNodes("sinkscope::fused_attention", recurse=True)
+    return [(*(n.inputsAt(i).toIValue() for i in (4, 5, 6)), n.inputsAt(7).type().kind() != "NoneType") for n in nodes]
 
 
 def sdpa_nodes(path):
@@ -48,25 +60,98 @@ def test_exported_logits_equal_the_original_at_other_batch_sizes_and_lengths(tmp
     assert read_metadata(tmp_path / "m.pt")["exporter"]["attention"] == attention
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_fused_attention_is_one_causal_node_per_layer_without_a_mask(tmp_path, family):
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "qwen2"])
+def test_plain_causal_attention_is_one_node_per_layer_without_a_mask(tmp_path, family):
     write_tiny_model(tmp_path / "model", family)
     export(tmp_path / "model", tmp_path / "m.pt")
-    grouped = family in ("llama", "qwen2", "mistral")  # their tiny models have 4 query heads for 2 KV heads
+    grouped = family in ("llama", "qwen2")  # their tiny models have 4 query heads for 2 KV heads
     assert sdpa_nodes(tmp_path / "m.pt") == [(True, True, grouped)] * LAYERS
+    assert not fused_nodes(tmp_path / "m.pt")
+    assert "operators" not in read_metadata(tmp_path / "m.pt")["exporter"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_weight_map_rebuilds_every_parameter_from_the_checkpoint(tmp_path, family):
-    write_tiny_model(tmp_path / "model", family)
+def test_the_attention_of_an_encoder_is_full(tmp_path):
+    write_tiny_model(tmp_path / "model", "bert")
     export(tmp_path / "model", tmp_path / "m.pt")
-    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    assert sdpa_nodes(tmp_path / "m.pt") == [(True, False, False)] * LAYERS
+
+
+@pytest.mark.parametrize(
+    ("family", "nodes"),
+    [
+        ("mistral", [(WINDOW, 0, 0.0, False)] * LAYERS),
+        ("gemma2", [(WINDOW, 0, 2.0, False), (0, 0, 2.0, False)]),
+        ("gpt_oss", [(WINDOW, 0, 0.0, True), (0, 0, 0.0, True)]),
+        ("llama4_text", [(0, WINDOW, 0.0, False)]),  # its other layer sees everything
+    ],
+)
+def test_windows_chunks_soft_caps_and_learned_sinks_are_arguments_of_the_fused_operator(tmp_path, family, nodes):
+    model = write_tiny_model(tmp_path / "model", family)
+    export(tmp_path / "model", tmp_path / "m.pt")
+    assert fused_nodes(tmp_path / "m.pt") == nodes
+    assert len(sdpa_nodes(tmp_path / "m.pt")) == LAYERS - len(nodes)
+    assert read_metadata(tmp_path / "m.pt")["exporter"]["operators"] == 1
+    ids = ids_of(2, 57)  # longer than the window or chunk
+    with torch.no_grad():
+        assert (torch.jit.load(str(tmp_path / "m.pt"))(ids) - model(ids).logits).abs().max() < 1e-4
+
+
+def checkpoint_and_graph(tmp_path, family, *flags):
+    """A checkpoint's tensors, and the loaded file that was exported from it."""
+    model = write_tiny_model(tmp_path / "model", family)
+    export(tmp_path / "model", tmp_path / "m.pt", *flags)
+    return model, load_file(tmp_path / "model" / "model.safetensors"), torch.jit.load(str(tmp_path / "m.pt"))
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "mixtral", "gpt_oss", "deepseek_v3", "bert", "t5", "vit"])
+def test_weight_map_makes_every_parameter_from_the_checkpoint(tmp_path, family):
+    _, tensors, file = checkpoint_and_graph(tmp_path, family)
     weight_map = read_metadata(tmp_path / "m.pt")["weight_map"]
-    parameters = dict(torch.jit.load(str(tmp_path / "m.pt")).named_parameters())
+    parameters = dict(file.named_parameters())
     assert parameters.keys() <= weight_map.keys()  # a tied parameter has one name there and two in the map
-    assert set(weight_map.values()) == tensors.keys()
     for name, parameter in parameters.items():
-        assert torch.equal(parameter, tensors[weight_map[name]]), name
+        assert torch.equal(parameter, made(weight_map[name], tensors)), name
+
+    def names(recipe):
+        return {recipe} if isinstance(recipe, str) else set().union(*map(names, recipe["of"]))
+
+    assert set().union(*map(names, weight_map.values())) == tensors.keys()
+
+
+def test_weight_map_says_how_experts_are_stacked_and_joined(tmp_path):
+    checkpoint_and_graph(tmp_path, "mixtral")
+    recipe = read_metadata(tmp_path / "m.pt")["weight_map"]["m.model.layers.0.mlp.experts.gate_up_proj"]
+    name = "model.layers.0.block_sparse_moe.experts.{}.{}.weight"
+    parts = [{"op": "stack", "dim": 0, "of": [name.format(i, w) for i in range(4)]} for w in ("w1", "w3")]
+    assert recipe == {"op": "concat", "dim": 1, "of": parts}
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_oss", "bert"])
+def test_a_graph_without_weights_holds_one_element_a_parameter_and_no_value_of_the_checkpoint(tmp_path, family):
+    model, tensors, file = checkpoint_and_graph(tmp_path, family, "--graph-only")
+    metadata = read_metadata(tmp_path / "m.pt")
+    assert metadata["parameters"] == "external"
+    parameters = dict(file.named_parameters())
+    assert all(parameter.untyped_storage().nbytes() == parameter.element_size() for parameter in parameters.values())
+    assert all(not any(parameter.stride()) for parameter in parameters.values())
+    assert sum(p.numel() for p in parameters.values()) == sum(p.numel() for p in model.parameters())
+    assert (tmp_path / "m.pt").stat().st_size < 100_000
+    fill(file, metadata["weight_map"], tensors)
+    ids = ids_of(3, 40)
+    with torch.no_grad():
+        assert (file(ids) - model(input_ids=ids).logits).abs().max() < 1e-4
+
+
+def test_a_graph_needs_no_weights_at_all_and_then_names_what_a_checkpoint_would_hold(tmp_path):
+    write_tiny_model(tmp_path / "model", "mixtral")
+    export(tmp_path / "model", tmp_path / "with.pt", "--graph-only")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    export(tmp_path / "model", tmp_path / "without.pt", "--graph-only")
+    config = tmp_path / "model" / "config.json"
+    result = run_script("export_hf.py", "--graph-only", "--config", config, "-o", tmp_path / "config.pt")
+    assert result.returncode == 0, result.stderr
+    maps = [read_metadata(tmp_path / f"{name}.pt")["weight_map"] for name in ("with", "without", "config")]
+    assert maps[0] == maps[1] == maps[2]
 
 
 def test_tied_weights_are_stored_once_and_both_names_are_in_the_weight_map(tmp_path):
@@ -113,22 +198,36 @@ def test_token_files_become_samples_cropped_and_limited(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "overrides", "reason"),
-    [
-        ("mistral", {"sliding_window": WINDOW}, "a window or chunk of 16 keys"),
-        ("gemma2", {}, "a window or chunk of 16 keys"),
-        ("gemma2", {"sliding_window": POSITIONS}, "a soft cap of 2.0"),
-    ],
+    ("family", "reason"),
+    [("gptj", "does not go through transformers' attention interface"), ("t5", "the attention argument position_bias")],
 )
-def test_what_fused_attention_cannot_say_is_exported_eager_and_said(tmp_path, family, overrides, reason):
-    model = write_tiny_model(tmp_path / "model", family, **overrides)
+def test_what_fused_attention_cannot_say_is_exported_eager_and_said(tmp_path, family, reason):
+    write_tiny_model(tmp_path / "model", family)
     result = export(tmp_path / "model", tmp_path / "m.pt")
     assert reason in result.stderr
-    traced = torch.jit.load(str(tmp_path / "m.pt"))
-    assert not sdpa_nodes(tmp_path / "m.pt")
-    ids = ids_of(2, 57)  # longer than the window
-    with torch.no_grad():
-        assert (traced(ids) - model(ids).logits).abs().max() < 1e-5
+    assert not sdpa_nodes(tmp_path / "m.pt") and not fused_nodes(tmp_path / "m.pt")
+    assert read_metadata(tmp_path / "m.pt")["exporter"]["attention"] == "eager"
+
+
+@pytest.mark.parametrize(
+    ("mask_function", "size", "rule"),
+    [
+        (lambda b, h, q, k: k <= q, None, fused_attention.MaskRule()),
+        (lambda b, h, q, k: q >= 0, None, fused_attention.MaskRule(causal=False)),
+        (lambda b, h, q, k: (k <= q) & (k > q - 4096), 4096, fused_attention.MaskRule(window=4096)),
+        (lambda b, h, q, k: (k <= q) & (q // 8192 == k // 8192), 8192, fused_attention.MaskRule(chunk=8192)),
+        (lambda b, h, q, k: (q - k).abs() <= 16, 16, None),
+        (lambda b, h, q, k: (k <= q) | (k < 4), None, None),
+        (lambda b, h, q, k: torch.ones(11, 11, dtype=torch.bool)[q, k], 64, None),
+    ],
+    ids=["causal", "full", "window", "chunk", "two-sided window", "prefix", "of this length only"],
+)
+def test_masks_are_known_by_what_they_show_far_beyond_the_traced_length(mask_function, size, rule):
+    if rule is not None:
+        assert fused_attention.rule_of(mask_function, size, 11) == rule
+    else:
+        with pytest.raises(fused_attention.Inexpressible):
+            fused_attention.rule_of(mask_function, size, 11)
 
 
 def test_a_window_as_long_as_the_positions_hides_nothing_and_stays_fused(tmp_path):
@@ -146,22 +245,80 @@ def test_the_scale_of_each_layer_is_kept(tmp_path):
 
 
 def test_the_self_check_prints_two_shapes_and_their_errors(tmp_path):
-    write_tiny_model(tmp_path / "model", "mistral", sliding_window=WINDOW)
+    write_tiny_model(tmp_path / "model", "mistral")
     result = export(tmp_path / "model", tmp_path / "m.pt")
-    lengths = re.findall(r"self-check, batch (\d+), length (\d+): logits differ by [0-9.e+-]+ from the original", result.stderr)
-    assert len(lengths) == 2
-    assert max(int(length) for _, length in lengths) > WINDOW
+    for subject in ("a small random twin", "the file"):
+        pattern = rf"self-check of {subject}, batch (\d+), length (\d+): logits differ by [0-9.e+-]+ from the original"
+        lengths = re.findall(pattern, result.stderr)
+        assert len(lengths) == 2
+        assert max(int(length) for _, length in lengths) > WINDOW
 
 
-def test_a_failing_self_check_writes_nothing(tmp_path, monkeypatch):
-    import sinkscope_export.trace
+@pytest.mark.parametrize(
+    ("family", "lost"),
+    [("mistral", {"window": 0}), ("gemma2", {"softcap": 0.0}), ("gpt_oss", {"sinks": None}), ("llama4_text", {"chunk": 0})],
+)
+@pytest.mark.parametrize("flags", [(), ("--graph-only",)], ids=["stored", "graph"])
+def test_an_export_that_loses_a_feature_is_found_out_and_nothing_is_written(tmp_path, monkeypatch, family, lost, flags):
+    # The library's own small weights, with which most of these losses are invisible in the file itself.
+    write_tiny_model(tmp_path / "model", family, initializer_range=0.02, sliding_window=POSITIONS - 1,
+                     **({"attention_chunk_size": POSITIONS - 1} if family == "llama4_text" else {}))
+    true = operators.fused_attention
 
-    write_tiny_model(tmp_path / "model", "llama")
-    monkeypatch.setattr(sinkscope_export.trace, "FLOAT32_TOLERANCE", 0.0)
-    result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt")
-    assert result.returncode == 3
+    def forgetful(query, key, value, scale, window, chunk, softcap, sinks):
+        arguments = {"scale": scale, "window": window, "chunk": chunk, "softcap": softcap, "sinks": sinks} | lost
+        return true(query, key, value, **arguments)
+
+    monkeypatch.setattr(operators, "fused_attention", forgetful)
+    result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt", *flags)
+    assert result.returncode == 3, result.stderr
     assert "nothing was written" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_another_number_of_attention_sites_is_found_out(tmp_path, monkeypatch):
+    import sinkscope_export.self_check as check
+
+    write_tiny_model(tmp_path / "model", "llama")
+    counts = iter([LAYERS - 1, LAYERS])
+    monkeypatch.setattr(check, "attention_sites", lambda module, inputs: next(counts))
+    result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt")
+    assert result.returncode == 3
+    assert f"has {LAYERS - 1} attention sites, the original {LAYERS}" in result.stderr
+    assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "t5", "vit", "gpt_neo"])
+def test_attention_sites_are_counted_without_routers(family):
+    from sinkscope_export.families import Wrapped, random_inputs, task_of
+    from sinkscope_export.self_check import attention_sites
+    from tiny_models import tiny_model
+
+    model = tiny_model(family)
+    task = task_of(model.config)
+    expected = 3 * LAYERS if family == "t5" else LAYERS
+    assert attention_sites(Wrapped(model, task.call), random_inputs(model.config, task, 2, 13)) == expected
+
+
+def test_code_of_the_model_directory_is_not_run_unless_asked(tmp_path):
+    write_tiny_model(tmp_path / "model", "llama")
+    config = tmp_path / "model" / "config.json"
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | own))
+    (tmp_path / "model" / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt")
+    assert result.returncode == 3
+    assert "--trust-remote-code" in result.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_help_and_usage_errors_import_neither_torch_nor_transformers():
+    code = "import runpy, sys; sys.argv = ['export_hf.py', *sys.argv[1:]]\n" \
+           "try: runpy.run_path(SCRIPT, run_name='__main__')\nexcept SystemExit: print('torch' in sys.modules)"
+    for flags in (["--help"], ["-o", "m.pt"]):
+        done = subprocess.run([sys.executable, "-c", code.replace("SCRIPT", repr(str(SCRIPTS / "export_hf.py"))), *flags],
+                              capture_output=True, text=True, env={"PYTHONPATH": str(SCRIPTS)})
+        assert done.stdout.splitlines()[-1] == "False", done.stderr
 
 
 def test_dtype_is_the_checkpoints_unless_asked_otherwise(tmp_path):
@@ -231,7 +388,8 @@ def test_an_unusable_directory_is_one_message_and_exit_code_3(tmp_path, how, mes
 def test_flags_that_contradict_each_other_are_usage_errors(tmp_path):
     for flags in (
         [], ["--random-init"], [tmp_path, "--random-init", "--config", "c.json"],
-        [tmp_path, "--text", "a.txt", "--tokens", "b.jsonl"], [tmp_path, "--attention", "flash"],
+        [tmp_path, "--text", "a.txt", "--tokens", "b.jsonl"], [tmp_path, "--attention", "flash"], ["--config", "c.json"],
+        [tmp_path, "--graph-only", "--config", "c.json"], ["--random-init", "--graph-only", "--config", "c.json"],
     ):
         assert run_script("export_hf.py", *flags, "-o", tmp_path / "m.pt").returncode == 2
     assert run_script("export_hf.py", tmp_path / "absent", "-o", tmp_path / "m.pt").returncode == 3

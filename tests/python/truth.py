@@ -12,14 +12,15 @@ EPSILONS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 @dataclass
 class Site:
-    """One attention site: attention [N, H, Q, K]; key and value [N, G, K, D], as a cache would hold them."""
+    """One attention site: attention [N, H, Q, K]; key and value [N, G, K, D], as a cache would hold them, or None."""
 
     attention: np.ndarray
-    key: np.ndarray
-    value: np.ndarray
+    key: np.ndarray | None = None
+    value: np.ndarray | None = None
 
     def __post_init__(self):
-        self.attention, self.key, self.value = (np.asarray(x, np.float64) for x in (self.attention, self.key, self.value))
+        for name, x in vars(self).items():
+            setattr(self, name, None if x is None else np.asarray(x, np.float64))
 
     @property
     def heads_value(self) -> np.ndarray:

@@ -1,0 +1,142 @@
+"""Whether an exported file says what its model says: logits at other shapes, and the number of attention sites.
+
+A file is compared with the model it was made from, where that has weights; and a small random twin of the configuration goes
+through the same export, its weights put back through the weight map, because real weights may hide what a random twin shows
+(windows beyond the check's length) and small random ones hide soft caps and sinks.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
+
+from . import huggingface
+from .families import LOCAL_SIZES, PREFIX, Task, Wrapped, random_inputs
+from .files import ScriptError
+from .fused_attention import positions_of
+from .trace import write_traced
+from .twin import twin_of
+from .weight_map import Recipe, checkpoint_shapes, made, weight_map
+
+LONGEST_CHECK = 2048  # tokens; eager attention of a longer check would need more memory than the model
+FLOAT32_TOLERANCE = 1e-4  # of the largest |logit|; a feature that got lost shows as .01 to 1
+
+
+@dataclass(frozen=True)
+class Check:
+    """error: difference of the logits; largest: the largest |logit|; allowed: what the error may be."""
+
+    subject: str
+    shape: tuple[int, ...]
+    error: float
+    largest: float
+    allowed: float
+
+    @property
+    def ok(self) -> bool:
+        return self.error <= self.allowed  # false for NaN too
+
+    def __str__(self) -> str:
+        shape = f"batch {self.shape[0]}, " + (f"length {self.shape[1]}" if len(self.shape) == 2 else f"pixels {self.shape[1:]}")
+        return (f"self-check of {self.subject}, {shape}: logits differ by {self.error:.1e} from the original"
+                f" (largest {self.largest:.3g}, allowed {self.allowed:.1e})")
+
+
+class CountAttention(TorchDispatchMode):
+    """Counts softmaxes over [..., Q, K] with as many keys as queries, or one more (a learned sink), and fused calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.sites = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        name = function.__name__
+        if name.startswith("_scaled_dot_product"):
+            self.sites += 1
+        elif name.startswith("_softmax.") or name.startswith("_safe_softmax."):
+            shape = arguments[0].shape
+            self.sites += len(shape) >= 3 and shape[-1] - shape[-2] in (0, 1)
+        return function(*arguments, **(keywords or {}))
+
+
+def attention_sites(module: nn.Module, inputs: Tensor) -> int:
+    with torch.no_grad(), CountAttention() as count:
+        module(inputs)
+    return count.sites
+
+
+def check_shapes(config: PreTrainedConfig, positions: int | None) -> list[tuple[int, int]]:
+    """Two (batch, length) pairs unlike the traced one; the second is longer than any window or chunk where feasible."""
+    text = config.get_text_config()
+    longest = min(positions or LONGEST_CHECK, LONGEST_CHECK)
+    local = [getattr(text, name, None) for name in LOCAL_SIZES]
+    needed = max([61, *(size + 13 for size in local if isinstance(size, int))])
+    return [(3, min(29, longest)), (1, min(needed, longest))]
+
+
+def _typical(found: Tensor, reference: Tensor) -> float:
+    """Median over tokens of the largest difference: in 16 bit a router's choice may flip at a token or two."""
+    return float((found - reference).abs().amax(dim=-1).median())
+
+
+def compare(subject: str, file: nn.Module, original: PreTrainedModel, task: Task) -> list[Check]:
+    """Compares a loaded file with a model and its eager attention at two shapes; changes the model.
+
+    In 16 bit the file may err at most twice as much as the original does, both against the original in float32.
+    """
+    original.set_attn_implementation("eager")
+    original.set_experts_implementation("eager")
+    wrapped, dtype = Wrapped(original, task.call).eval(), original.dtype
+    shapes = check_shapes(original.config, positions_of(original))
+    inputs = [random_inputs(original.config, task, *shape, dtype=dtype) for shape in shapes]
+    with torch.no_grad():
+        counted = [attention_sites(module, inputs[0]) for module in (file, wrapped)]
+        if counted[0] != counted[1] or not counted[0]:
+            raise ScriptError(f"{subject} has {counted[0]} attention sites, the original {counted[1]}; nothing was written")
+        outputs = [(file(values).float(), wrapped(values).float()) for values in inputs]
+        if dtype != torch.float32:
+            original.float()
+        checks = []
+        for values, (found, eager) in zip(inputs, outputs, strict=True):
+            shape = tuple(values.shape)
+            if dtype == torch.float32:
+                largest = float(eager.abs().max())
+                checks.append(Check(subject, shape, float((found - eager).abs().max()), largest, FLOAT32_TOLERANCE * largest))
+                continue
+            exact = wrapped(values.float() if values.is_floating_point() else values)
+            largest = float(exact.abs().max())
+            checks.append(Check(subject, shape, _typical(found, exact), largest, 2 * _typical(eager, exact)))
+    return checks
+
+
+def fill(module: torch.jit.ScriptModule, recipes: dict[str, Recipe], tensors: dict[str, Tensor]) -> None:
+    """Puts a checkpoint's tensors into a loaded graph, as `measure --weights` does."""
+    for name, recipe in recipes.items():
+        path, _, leaf = name.rpartition(".")
+        owner = module
+        for part in path.split("."):
+            owner = getattr(owner, part)
+        setattr(owner, leaf, nn.Parameter(made(recipe, tensors).contiguous(), requires_grad=False))
+
+
+def check_twin(config: PreTrainedConfig, task: Task, wanted: str, *, graph_only: bool) -> list[Check]:
+    """Exports the configuration's twin the same way, fills the file through its weight map and compares it."""
+    twin = twin_of(config, task)
+    huggingface.parameters_of_buffers(twin)
+    tensors = revert_weight_conversion(twin, {n: t for n, t in twin.state_dict().items() if n not in twin.all_tied_weights_keys})
+    recipes = weight_map(twin, checkpoint_shapes(twin), PREFIX)
+    source = twin
+    if graph_only:
+        source = huggingface.graph_only_model(twin.config, task, torch.float32)
+        huggingface.parameters_of_buffers(source)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "twin.pt"
+        write_traced(source, task, wanted, path, lambda attention: {})
+        file = torch.jit.load(str(path), map_location="cpu")
+    fill(file, recipes, tensors)
+    return compare("a small random twin", file, twin, task)
