@@ -7,6 +7,8 @@
 namespace sinkscope {
 
 Exit bench_command(int argc, char** argv);
+Exit check_command(int argc, char** argv);
+Exit diff_command(int argc, char** argv);
 Exit inspect_command(int argc, char** argv);
 Exit list_command(int argc, char** argv);
 Exit measure_command(int argc, char** argv);

@@ -27,6 +27,8 @@ const std::vector<Command>& commands() {
       {"measure", "run a model over token sequences and write one report", measure_command, true},
       {"bench", "what measuring costs: the plain run and each preset, interleaved", bench_command, true},
       {"show", "render saved reports: tables, strongest heads, CSV, a methods paragraph", show_command},
+      {"check", "compare a report with a baseline; fail where a value moved too far", check_command},
+      {"diff", "what differs between two reports, largest change first", diff_command},
       {"list", "the table of metrics: definition, parameters, cost, tolerance", list_command},
       {"schema", "print the JSON Schema of the report", schema_command},
   };
@@ -51,6 +53,7 @@ std::string help() {
          "  -h, --help   print this help\n  --version    print the version\n\nExamples:\n"
          "  sinkscope measure model.pt --tokens text.jsonl -o report.json\n"
          "  sinkscope show report.json --heads\n"
+         "  sinkscope check report.json --baseline baseline.json\n"
          "  sinkscope list\n";
 }
 

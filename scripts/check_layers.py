@@ -17,7 +17,7 @@ TORCH_FREE = {  # layer: the layers it may include, besides itself
     "metric": "base accumulate",
     "metrics": "base accumulate metric",
     "report": "base accumulate config files metric",
-    "check": "base config files report",
+    "check": "base accumulate config files metric report",
     "sweep": "base config files report",
 }
 TORCH_FREE["apps"] = " ".join(TORCH_FREE)

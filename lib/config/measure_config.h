@@ -58,7 +58,7 @@ struct MeasureConfig {
   bool dry_run = false;
   bool dump_config = false;  ///< print the configuration as TOML and run nothing
 
-  std::optional<std::string> output, csv, markdown, arrays;
+  std::optional<std::string> output, csv, markdown, arrays, benchmark_json;
   bool json = false;
 
   bool quiet = false, verbose = false, color = true, progress = true;

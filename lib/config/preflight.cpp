@@ -43,10 +43,11 @@ void check_tokens(const std::string& path) {
 std::vector<std::pair<const char*, std::string>> outputs(const MeasureConfig& config) {
   std::vector<std::pair<const char*, std::string>> found;
   if (config.json) found.emplace_back("--json", "-");
-  const std::array<std::pair<const char*, const std::optional<std::string>*>, 4> files = {
+  const std::array<std::pair<const char*, const std::optional<std::string>*>, 5> files = {
       {{"--output", &config.output},
        {"--csv", &config.csv},
        {"--markdown", &config.markdown},
+       {"--benchmark-json", &config.benchmark_json},
        {"--arrays", &config.arrays}}};
   for (const auto& [flag, path] : files)
     if (*path) found.emplace_back(flag, **path);
@@ -94,6 +95,8 @@ void check_files(const MeasureConfig& config) {
   for (const auto& [flag, path] : results) check_output(config, flag, path);
 }
 
-bool prints_table(const MeasureConfig& config) { return !config.json && config.csv != "-" && config.markdown != "-"; }
+bool prints_table(const MeasureConfig& config) {
+  return !config.json && config.csv != "-" && config.markdown != "-" && config.benchmark_json != "-";
+}
 
 }  // namespace sinkscope

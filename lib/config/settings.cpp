@@ -197,6 +197,8 @@ std::vector<Setting> output_settings() {
       text_of(output("-o,--output", "REPORT.json", "write the report; - is stdout"), FIELD(output)),
       text_of(output("--csv", "FILE", "write the long-form table; - is stdout"), FIELD(csv)),
       text_of(output("--markdown", "FILE", "write the tables as markdown; - is stdout"), FIELD(markdown)),
+      text_of(output("--benchmark-json", "FILE", "write headlines for github-action-benchmark; - is stdout"),
+              FIELD(benchmark_json)),
       text_of(output("--arrays", "FILE.safetensors", "write the large arrays"), FIELD(arrays)),
       flag_of(output("--json", "", "print the report on stdout instead of the table"), true, FIELD(json)),
       flag_of(output("--dry-run", "", "list sites, metrics, passes and their cost; run nothing"), true, FIELD(dry_run)),

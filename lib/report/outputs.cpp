@@ -1,8 +1,10 @@
 #include "report/outputs.h"
 
+#include <cstdio>
 #include <exception>
 #include <functional>
 
+#include "report/benchmark_json.h"
 #include "report/render.h"
 #include "report/report.h"
 
@@ -16,7 +18,9 @@ Outputs::Outputs(const MeasureConfig& config) {
   open(stdout_, config.json ? std::optional<std::string>("-") : std::nullopt);
   open(csv_, config.csv);
   open(markdown_, config.markdown);
+  open(benchmark_json_, config.benchmark_json);
   open(arrays_, config.arrays);
+  quiet_ = config.quiet;
 }
 
 void Outputs::write(const nlohmann::ordered_json& report) {
@@ -32,6 +36,13 @@ void Outputs::write(const nlohmann::ordered_json& report) {
   write(report_, [&] { return dump(report); });
   write(csv_, [&] { return render_csv({{.path = "", .name = "", .json = report}}); });
   write(markdown_, [&] { return render_markdown(report); });
+  write(benchmark_json_, [&] {
+    Benchmarks benchmarks;
+    add_benchmarks(benchmarks, report);
+    if (const std::string left_out = left_out_words(benchmarks); !quiet_ && !left_out.empty())
+      std::fprintf(stderr, "sinkscope: warning: %s\n", left_out.c_str());
+    return dump(benchmarks.entries);
+  });
   write(stdout_, [&] { return dump(report); });
   if (failure) std::rethrow_exception(failure);
 }

@@ -1,5 +1,5 @@
 #pragma once
-// The files of a measure run: -o, --json, --csv, --markdown, --arrays.
+// The files of a measure run: -o, --json, --csv, --markdown, --benchmark-json, --arrays.
 
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -24,7 +24,8 @@ class Outputs {
   AtomicFile* arrays() { return arrays_ ? &*arrays_ : nullptr; }
 
  private:
-  std::optional<AtomicFile> report_, stdout_, csv_, markdown_, arrays_;
+  std::optional<AtomicFile> report_, stdout_, csv_, markdown_, benchmark_json_, arrays_;
+  bool quiet_ = false;
 };
 
 }  // namespace sinkscope

@@ -24,18 +24,6 @@ std::string text_at(const Json& json, const char* key) {
 /// No report is nested deeper than 20; what comes after the parser walks documents by recursion.
 constexpr int kMaxDepth = 64;
 
-Json parse_json(std::string_view text, const std::string& path) {
-  const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) throw InputError(fmt::format("{}: nested too deep for a report of sinkscope measure", path));
-    return true;
-  };
-  try {
-    return Json::parse(text, watch);
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(fmt::format("{}: not JSON, so not a report of sinkscope measure ({})", path, error.what()));
-  }
-}
-
 void check_report(const Json& report, const std::string& path) {
   const std::string kind = report.is_object() ? text_at(report, "kind") : "";
   if (kind.empty()) throw InputError(fmt::format("{}: not a report of sinkscope measure (it has no \"kind\")", path));
@@ -76,6 +64,18 @@ void read_directory(const std::string& directory, std::vector<SavedReport>& repo
 }
 
 }  // namespace
+
+Json parse_json(std::string_view text, const std::string& path) {
+  const Json::parser_callback_t watch = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kMaxDepth) throw InputError(fmt::format("{}: nested too deep for a file of sinkscope", path));
+    return true;
+  };
+  try {
+    return Json::parse(text, watch);
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(fmt::format("{}: not JSON, so no report of sinkscope ({})", path, error.what()));
+  }
+}
 
 Json parse_report(std::string_view text, const std::string& path) {
   Json report = parse_json(text, path);

@@ -14,6 +14,10 @@ struct SavedReport {
   nlohmann::ordered_json json;
 };
 
+/// Parses a document that sinkscope may have written. Throws InputError that names `path`: not JSON, or nested deeper
+/// than any of its files.
+nlohmann::ordered_json parse_json(std::string_view text, const std::string& path);
+
 /// Parses and checks a measure report of any schema version 1.x: everything that the renderers rely on is there and of
 /// the right type; what a later minor version adds is let through. Throws InputError that names `path` and the place in
 /// the document.

@@ -35,6 +35,18 @@ TEST_CASE("what is no report is refused with file and reason", "[report]") {
   CHECK(contains(refusal(report), "schema version 2.0; this sinkscope reads 1.x"));
 }
 
+TEST_CASE("a report of every schema version so far is read", "[report]") {
+  // One file a version, kept as it was written; a change of the schema adds one.
+  bool present_version = false;
+  for (const auto& file : std::filesystem::directory_iterator(SINKSCOPE_SOURCE_DIR "/tests/report/versions")) {
+    const std::string path = file.path().string();
+    CAPTURE(path);
+    CHECK(message_of<InputError>([&] { parse_report(content_of(path), path); }) == "");
+    present_version |= file.path().stem() == kSchemaVersion;
+  }
+  CHECK(present_version);
+}
+
 TEST_CASE("a later minor version with fields that are not known yet is read", "[report]") {
   Json report = fixed_json();
   report["schema_version"] = "1.7";

@@ -1,0 +1,50 @@
+// sinkscope diff: what differs between two reports.
+#include "check/diff.h"
+
+#include <CLI/CLI.hpp>
+#include <limits>
+
+#include "base/terminal.h"
+#include "commands.h"
+#include "config/command_line.h"
+#include "files/atomic_file.h"
+#include "report/report.h"
+
+namespace sinkscope {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  sinkscope diff a.json b.json
+  sinkscope diff float32.json bfloat16.json --rows 0
+  sinkscope diff sweep-a/ sweep-b/ --json
+  sinkscope diff a.json b.json --exit-code > /dev/null || echo different
+)";
+
+}  // namespace
+
+Exit diff_command(int argc, char** argv) {
+  CLI::App app(
+      "Says what differs between two reports, per metric, site and head, largest change in units of tolerance first; "
+      "also across dtypes and inputs.");
+  SettingSource given;
+  std::vector<std::string> operands;
+  std::size_t rows = 10;
+  bool exit_code = false, json = false;
+  app.add_option("A B", operands, "reports, - for stdin, or folders of sweeps")->type_name(" ");
+  app.add_option("--rows", rows, "rows of each table (10; 0: all)")->type_name("N");
+  app.add_flag("--exit-code", exit_code, "exit 1 if anything differs, 0 if not");
+  app.add_flag("--json", json, "print every difference as JSON");
+  add_common_options(app, given);
+  app.footer(kExamples);
+  parse(app, argc, argv);
+  if (operands.size() != 2)
+    throw UsageError("diff: two reports are needed. Usage: sinkscope diff A B [options], see --help.");
+
+  const Diff found = diff(operands[0], operands[1]);
+  if (rows == 0) rows = std::numeric_limits<std::size_t>::max();
+  AtomicFile::open("-").commit(json ? dump(diff_as_json(found))
+                                    : diff_as_text(found, rows, use_color(Output::out, common_options(given).color)));
+  return exit_code && found.differs() ? Exit::regression : Exit::ok;
+}
+
+}  // namespace sinkscope
