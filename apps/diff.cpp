@@ -27,20 +27,20 @@ Exit diff_command(int argc, char** argv) {
       "Says what differs between two reports, per metric, site and head, largest change in units of tolerance first; "
       "also across dtypes and inputs.");
   SettingSource given;
-  std::vector<std::string> operands;
+  std::string a, b;
   std::size_t rows = 10;
   bool exit_code = false, json = false;
-  app.add_option("A B", operands, "reports, - for stdin, or folders of sweeps")->type_name(" ");
+  app.add_option("A", a, "a report, - for stdin, or the folder of a sweep")->type_name(" ");
+  app.add_option("B", b, "the other one")->type_name(" ");
   app.add_option("--rows", rows, "rows of each table (10; 0: all)")->type_name("N");
   app.add_flag("--exit-code", exit_code, "exit 1 if anything differs, 0 if not");
   app.add_flag("--json", json, "print every difference as JSON");
   add_common_options(app, given);
   app.footer(kExamples);
   parse(app, argc, argv);
-  if (operands.size() != 2)
-    throw UsageError("diff: two reports are needed. Usage: sinkscope diff A B [options], see --help.");
+  if (b.empty()) throw UsageError("diff: two reports are needed. Usage: sinkscope diff A B [options], see --help.");
 
-  const Diff found = diff(operands[0], operands[1]);
+  const Diff found = diff(a, b);
   if (rows == 0) rows = std::numeric_limits<std::size_t>::max();
   AtomicFile::open("-").commit(json ? dump(diff_as_json(found))
                                     : diff_as_text(found, rows, use_color(Output::out, common_options(given).color)));

@@ -32,4 +32,9 @@ Compared compare(const Reports& reports, RuleSet& rules, const std::vector<Reaso
 std::optional<std::array<double, 2>> paired_interval(const std::vector<std::optional<double>>& old_values,
                                                      const std::vector<std::optional<double>>& new_values);
 
+/// paired_interval() of a headline from the `per_sequence` of the reports; of several baselines from their mean,
+/// sequence by sequence.
+std::optional<std::array<double, 2>> change_interval(const std::vector<const nlohmann::ordered_json*>& baselines,
+                                                     const nlohmann::ordered_json& fresh, const std::string& metric);
+
 }  // namespace sinkscope

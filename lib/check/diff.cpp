@@ -148,7 +148,7 @@ class Differ {
     if (c.site && *c.site < report["sites"].size()) c.site_path = report["sites"][*c.site]["path"].get<std::string>();
     c.old_value = from;
     c.new_value = to;
-    if (from) c.tolerance = default_allowance(quantity.metric).at(*from);
+    if (from) c.tolerance = default_allowance(quantity).at(*from);
     if (from && to) c.change = *to - *from;
     change.units = c.change ? units_of_tolerance(c) : std::numeric_limits<double>::infinity();
     result_.changes.push_back(std::move(change));

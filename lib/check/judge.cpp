@@ -206,7 +206,7 @@ class Judge {
     const double allowed = selected_.allowance.at(*c.old_value);
     c.change = *c.new_value - *c.old_value;
     c.tolerance = std::max(allowed, spread);
-    std::string words = number_words(c);
+    std::string words = change_words(*c.old_value, *c.new_value, *c.tolerance);
     if (spread > allowed) {
       words += fmt::format(" (the spread of {} baselines)", baselines);
     } else if (selected_.allowance.relative && allowed != selected_.allowance.absolute.value_or(-1)) {
@@ -231,37 +231,9 @@ class Judge {
     }
   }
 
-  static std::string number_words(const Comparison& c) {
-    const TwoNumbers values = told_apart(*c.old_value, *c.new_value);
-    const double size = std::abs(*c.change);
-    std::string change, tolerance;
-    for (int digits = 3; digits <= 17; ++digits) {  // as many as tell a change from its tolerance
-      change = fmt::format("{:+.{}g}", *c.change, digits);
-      tolerance = fmt::format("{:.{}g}", *c.tolerance, digits);
-      if (size == *c.tolerance || fmt::format("{:.{}g}", size, digits) != tolerance) break;
-      if (!exceeds(*c.change, *c.tolerance, *c.old_value, *c.new_value)) break;
-    }
-    if (*c.change == 0) change = "0";
-    return fmt::format("{} -> {}, change {}, tolerance {}", values.first, values.second, change, tolerance);
-  }
-
   /// Computes the interval; whether some change that it holds would pass.
   bool within_noise(Comparison& c) const {
-    const auto values = [&](const Json& report) {
-      std::vector<Number> all;
-      for (const Leaf& leaf : leaves_of(report, {selected_.quantity.metric, "per_sequence"})) all.push_back(leaf.value);
-      return all;
-    };
-    std::vector<Number> old_values = values(*baselines_.front());
-    for (std::size_t b = 1; b < baselines_.size(); ++b) {
-      const std::vector<Number> more = values(*baselines_[b]);
-      if (more.size() != old_values.size()) return false;
-      for (std::size_t i = 0; i < more.size(); ++i)
-        old_values[i] = old_values[i] && more[i] ? Number(*old_values[i] + *more[i]) : std::nullopt;
-    }
-    for (Number& value : old_values)
-      if (value) *value /= static_cast<double>(baselines_.size());
-    c.interval = paired_interval(old_values, values(reports_.fresh));
+    c.interval = change_interval(baselines_, reports_.fresh, selected_.quantity.metric);
     if (!c.interval) return false;
     const auto [low, high] = *c.interval;
     const bool too_high = low > *c.tolerance, too_low = high < -*c.tolerance;
@@ -308,19 +280,18 @@ class Judge {
     if (now == 0 && before == 0) return;
     const std::string words =
         fmt::format("{} samples rejected for a NaN or a wrong row sum in NEW, {} in OLD", now, before);
-    if (rule_.scope != Scope::model || found_.size() != 1) {
+    const bool part_of_the_headline = rule_.scope == Scope::model && found_.size() == 1;
+    if (!part_of_the_headline) {
       found_.push_back(blank(nullptr));
-      found_.back().message = place_of(found_.back()) + ": ";
-    } else if (found_.front().status != Status::pass) {
-      found_.front().message += "; " + words;
-      return;
+      found_.back().message = place_of(found_.back()) + ": " + words;
     } else {
-      found_.front().message += "; ";
+      found_.back().message += "; " + words;
     }
     Comparison& c = found_.back();
-    c.status = now > before && rule_.severity == Severity::fail ? Status::fail : Status::warn;
+    const bool worse = now > before && rule_.severity == Severity::fail;
+    if (c.status == Status::fail || (c.status != Status::pass && !worse)) return;
+    c.status = worse ? Status::fail : Status::warn;
     c.reason = Reason::rejected;
-    c.message += words;
   }
 
   const Reports& reports_;

@@ -152,10 +152,8 @@ void check_sweeps(const CheckConfig& config, const std::vector<std::string>& bas
     for (const auto& sweep : old_sweeps)
       if (const SweepEntry* old = find(sweep, entry.name); old != nullptr && !old->report.empty())
         olds.push_back(read_one(old->report));
-    if (!entry.report.empty() && (!olds.empty() || old_sweeps.empty())) {
+    if (!entry.report.empty()) {
       run.pair(entry.name, read_one(entry.report), olds);
-    } else if (!entry.report.empty()) {
-      run.pair(entry.name, read_one(entry.report), {});
     } else if (!olds.empty()) {
       run.whole(entry.name, Status::missing, Reason::only_in_old,
                 fmt::format("the checkpoint has a report only in OLD; in NEW it is {}", entry.problem));

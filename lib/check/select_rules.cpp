@@ -74,7 +74,7 @@ std::vector<Selected> RuleSet::select(const std::vector<Quantity>& quantities,
       const Rule& rule = rules_[i];
       if (!rule.matches(quantity) || !available(quantity, rule.scope) || overridden(i, quantity)) continue;
       used_[i] = true;
-      selected.push_back({&rule, quantity, rule.tolerance ? *rule.tolerance : default_allowance(quantity.metric)});
+      selected.push_back({&rule, quantity, rule.tolerance ? *rule.tolerance : default_allowance(quantity)});
     }
   for (const Quantity& quantity : quantities) {
     // The last one given holds, one that names the quantity before a pattern.

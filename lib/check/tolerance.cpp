@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "metric/metric.h"
 
 namespace sinkscope {
 namespace {
@@ -48,9 +49,9 @@ Allowance parse_allowance(const std::string& text, const std::string& where) {
   return {.absolute = value, .relative = {}};
 }
 
-Allowance default_allowance(const std::string& metric) {
+Allowance default_allowance(const Quantity& quantity) {
   for (const MetricSpec& spec : all_metrics())
-    if (spec.name == metric)
+    if (spec.name == quantity.metric && !quantity.other_unit)
       return {
           .absolute = spec.default_tolerance.absolute, .relative = spec.default_tolerance.relative, .by_size = true};
   return {.absolute = {}, .relative = 0.05};
@@ -72,6 +73,21 @@ TwoNumbers told_apart(double first, double second) {
     if (first == second || texts.first != texts.second) break;
   }
   return texts;
+}
+
+std::string change_words(double old_value, double new_value, double tolerance) {
+  const TwoNumbers values = told_apart(old_value, new_value);
+  const double change = new_value - old_value;
+  std::string change_text, tolerance_text;
+  for (int digits = 3; digits <= 17; ++digits) {
+    change_text = fmt::format("{:+.{}g}", change, digits);
+    tolerance_text = fmt::format("{:.{}g}", tolerance, digits);
+    if (fmt::format("{:.{}g}", std::abs(change), digits) != tolerance_text ||
+        !exceeds(change, tolerance, old_value, new_value))
+      break;
+  }
+  return fmt::format("{} -> {}, change {}, tolerance {}", values.first, values.second, change == 0 ? "0" : change_text,
+                     tolerance_text);
 }
 
 }  // namespace sinkscope

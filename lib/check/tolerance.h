@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "metric/metric.h"
+#include "check/values.h"
 
 namespace sinkscope {
 
@@ -24,8 +24,9 @@ struct Allowance {
 /// "0.02" or "5%". Throws UsageError that begins with `where`.
 Allowance parse_allowance(const std::string& text, const std::string& where);
 
-/// The default_tolerance of a metric of this program, of a series of it too; 5 % for a metric that it does not know.
-Allowance default_allowance(const std::string& metric);
+/// The default_tolerance of a metric of this program, also of a series in its unit. 5 % for a series in another unit,
+/// whose sizes an absolute tolerance would not fit, and for a metric that this program does not know.
+Allowance default_allowance(const Quantity& quantity);
 
 /// Whether a change of this size is beyond the tolerance. A change that equals it is not, also where the doubles of the
 /// old and the new value cannot say so exactly; a tolerance of 0 is exact.
@@ -36,5 +37,9 @@ struct TwoNumbers {
   std::string first, second;
 };
 TwoNumbers told_apart(double first, double second);
+
+/// "0.61 -> 0.412, change -0.198, tolerance 0.02", with the digits that tell old from new and the change from its
+/// tolerance.
+std::string change_words(double old_value, double new_value, double tolerance);
 
 }  // namespace sinkscope

@@ -125,7 +125,8 @@ std::vector<Quantity> quantities_of(const Json& report) {
     all.push_back({name, ""});
     const Json& series = member(metric, "series");
     if (!series.is_object()) continue;
-    for (const auto& [key, content] : series.items()) all.push_back({name, key});
+    for (const auto& [key, content] : series.items())
+      all.push_back({name, key, member(member(content, "attrs"), "unit") != member(metric, "unit")});
   }
   return all;
 }

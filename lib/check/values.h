@@ -13,9 +13,10 @@ namespace sinkscope {
 
 struct Quantity {
   std::string metric, series;  ///< `series` is empty for the headline
+  bool other_unit = false;     ///< a series in another unit than the headline
 
   std::string text() const { return series.empty() ? metric : metric + "." + series; }
-  bool operator==(const Quantity&) const = default;
+  bool operator==(const Quantity& other) const { return metric == other.metric && series == other.series; }
 };
 
 /// One number of a quantity. Elements that only pad ragged heads are none.

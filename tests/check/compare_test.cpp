@@ -149,6 +149,10 @@ TEST_CASE("rejected samples are never PASS at any scope", "[check]") {
     CHECK(worse.back().status == Status::fail);
     CHECK(worse.back().reason == Reason::rejected);
     CHECK(compared({rejected}, rejected, rules).back().status == Status::warn);
+    if (scope[0] == 'm')  // undefined before, broken now
+      CHECK(
+          only({changed({{kModel, nullptr}})}, changed({{kModel, nullptr}, {"/metrics/sink_rate/rejected", 16}}), rules)
+              .status == Status::fail);
     CHECK(compared({rejected}, small_report(), rules).back().status == Status::warn);
   }
 }

@@ -156,11 +156,12 @@ TEST_CASE("a tolerance is written as a number or a percentage", "[check]") {
 }
 
 TEST_CASE("the default tolerance of a fraction is absolute from .1 on and relative below", "[check]") {
-  const Allowance fraction = default_allowance("sink_rate");
+  const Allowance fraction = default_allowance({"sink_rate", "by_key"});
   CHECK(fraction.at(0.5) == 0.02);
   CHECK(fraction.at(0.1) == 0.02);
   CHECK(fraction.at(0.08) == near(0.004, 1e-15));
   CHECK(fraction.at(0) == 0);
-  CHECK(default_allowance("loss").at(2) == near(0.1, 1e-15));
-  CHECK(default_allowance("a metric of another version").at(-2) == near(0.1, 1e-15));
+  CHECK(default_allowance({"loss", ""}).at(2) == near(0.1, 1e-15));
+  CHECK(default_allowance({"a metric of another version", ""}).at(-2) == near(0.1, 1e-15));
+  CHECK(default_allowance({"dormant_head", "ahon", true}).at(2) == near(0.1, 1e-15));  // a norm, not a fraction
 }
