@@ -37,7 +37,8 @@ def configuration(arguments: argparse.Namespace) -> tuple[PreTrainedConfig, Task
 def _model(arguments: argparse.Namespace, config: PreTrainedConfig, task: Task) -> PreTrainedModel:
     dtype = huggingface.DTYPES.get(arguments.dtype)
     if arguments.graph_only:
-        return huggingface.graph_only_model(config, task, dtype)
+        kept = config.dtype or (huggingface.stored_dtype(arguments.directory) if arguments.directory else None)
+        return huggingface.graph_only_model(config, task, dtype or kept)
     if arguments.random_init:
         return huggingface.random_model(config, task, dtype, arguments.seed)
     return huggingface.load_model(arguments.directory, config, task, dtype, trust_remote_code=arguments.trust_remote_code)

@@ -121,6 +121,15 @@ def weight_files(directory: Path) -> list[Path]:
     return files
 
 
+def stored_dtype(directory: Path) -> torch.dtype | None:
+    """The float dtype of a directory's first tensor; None without weights."""
+    names = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    if not list(directory.glob("*.safetensors")):
+        return None
+    with safe_open(weight_files(directory)[0], framework="pt") as tensors:
+        return next((names[d] for d in (tensors.get_slice(n).get_dtype() for n in tensors.keys()) if d in names), None)
+
+
 def tensor_shapes(directory: Path) -> dict[str, list[int]]:
     """Name -> shape of every tensor in a directory's safetensors files."""
     found = {}

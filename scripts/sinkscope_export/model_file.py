@@ -1,6 +1,7 @@
 """The TorchScript model file of sinkscope: an archive with the extra file `sinkscope.json` (docs/export.md)."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import torch
@@ -16,8 +17,19 @@ def parameter_names(module: torch.nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters()]
 
 
-def write_model_file(traced: torch.jit.ScriptModule, metadata: dict, path: Path) -> None:
-    """Writes the archive with its metadata, aside and renamed.
+def _pack(path: Path) -> None:
+    """Deflates every record of an archive; libtorch reads such archives as well."""
+    packed = path.with_name("packed.pt")
+    with zipfile.ZipFile(path) as records, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for record in records.infolist():
+            plain = zipfile.ZipInfo(record.filename)  # with a fixed date
+            plain.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(plain, records.read(record))
+    packed.replace(path)
+
+
+def write_model_file(traced: torch.jit.ScriptModule, metadata: dict, path: Path, *, packed: bool = False) -> None:
+    """Writes the archive with its metadata, aside and renamed; packed for files that hold no large tensors.
 
     The same model and metadata give the same bytes on every machine: the debug records, which hold the absolute paths
     of the Python sources of whoever exported, are left out.
@@ -35,6 +47,8 @@ def write_model_file(traced: torch.jit.ScriptModule, metadata: dict, path: Path)
             data = reader.get_record(name)
             writer.write_record(name, data, len(data))
         writer.write_end_of_file()
+        if packed:
+            _pack(aside)
 
 
 def read_metadata(path: Path) -> dict:

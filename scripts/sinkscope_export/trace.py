@@ -74,7 +74,8 @@ def write_traced(
     try:
         with torch.no_grad(), plain_autograd_functions(model):
             traced = torch.jit.trace(Wrapped(model, task.call).eval(), trace_input(model, task), check_trace=False)
-        write_model_file(traced, metadata(attention), path)
+        content = metadata(attention)
+        write_model_file(traced, content, path, packed=content.get("parameters") == "external")
     except RuntimeError as error:
         raise ScriptError(f"{model.config.model_type} cannot be exported to TorchScript: {first_line(error)}") from None
     return attention

@@ -1,0 +1,59 @@
+"""configs/graphs/: the graphs that ship are those that make_graphs.py makes, of the sizes that their authors published."""
+
+import re
+
+import make_graphs
+import pytest
+import torch
+from sinkscope_export import operators  # noqa: F401  registers what the graphs use
+from sinkscope_export.model_file import read_metadata
+from support import run_script
+
+# Distinct parameters, as the models' cards and papers count them.
+PUBLISHED = {
+    "gpt2": 124_439_808, "gpt2-medium": 354_823_168, "gpt2-large": 774_030_080, "gpt2-xl": 1_557_611_200,
+    "pythia-70m": 70_426_624, "pythia-160m": 162_322_944, "pythia-410m": 405_334_016, "pythia-1b": 1_011_781_632,
+    "pythia-1.4b": 1_414_647_808, "llama-3.2-1b": 1_235_814_400, "llama-3.1-8b": 8_030_261_248,
+    "qwen2.5-0.5b": 494_032_768, "qwen2.5-7b": 7_615_616_512, "qwen3-0.6b": 596_049_920, "qwen3-8b": 8_190_735_360,
+    "mistral-7b-v0.1": 7_241_732_096, "olmo2-1b": 1_484_916_736, "olmo2-7b": 7_298_617_344,
+}
+
+
+def graph_text(path):
+    """The graph with everything inlined, without the counters that depend on what else the process traced."""
+    text = str(torch.jit.load(str(path)).inlined_graph)
+    return re.sub(r" #.*|\.___torch_mangle_\d+", "", text)  # the comments name places in the generated code
+
+
+@pytest.mark.parametrize("name", make_graphs.GRAPHS)
+def test_every_graph_is_small_complete_and_of_the_published_size(name):
+    path = make_graphs.OUTPUT / f"{name}.pt"
+    assert path.stat().st_size < 1_000_000
+    metadata = read_metadata(path)
+    assert (metadata["parameters"], metadata["dtype"], metadata["samples"]) == ("external", "bfloat16", [])
+    parameters = dict(torch.jit.load(str(path)).named_parameters())
+    assert sum(parameter.numel() for parameter in parameters.values()) == PUBLISHED[name]
+    assert parameters.keys() <= metadata["weight_map"].keys()
+    for key, value in make_graphs.GRAPHS[name][1].items():
+        if key not in ("rope_theta", "rope_scaling", "rotary_pct", "rotary_emb_base"):  # these have other names today
+            assert metadata["config"][key] == value
+
+
+def test_a_graph_made_again_is_the_one_that_ships(tmp_path):
+    result = run_script("make_graphs.py", "pythia-70m", "-o", tmp_path)
+    assert result.returncode == 0, result.stderr
+    new, old = tmp_path / "pythia-70m.pt", make_graphs.OUTPUT / "pythia-70m.pt"
+    assert read_metadata(new) == read_metadata(old)
+    assert graph_text(new) == graph_text(old)
+
+
+def test_the_documentation_names_every_graph():
+    text = (make_graphs.OUTPUT.parents[1] / "docs" / "export.md").read_text()
+    assert all(f"`{name}`" in text for name in make_graphs.GRAPHS)
+    assert {path.stem for path in make_graphs.OUTPUT.glob("*.pt")} == set(make_graphs.GRAPHS)
+
+
+def test_an_unknown_name_is_a_usage_error(tmp_path):
+    result = run_script("make_graphs.py", "gpt5", "-o", tmp_path)
+    assert result.returncode == 2
+    assert "no graph named gpt5" in result.stderr
