@@ -84,6 +84,7 @@ GRAPHS: dict[str, tuple[str, dict]] = {
     "qwen3-8b": ("Qwen/Qwen3-8B-Base", _qwen("qwen3", 4096, 12288, 36, 32, 8, head_dim=128, vocab_size=151936,
                                              tie_word_embeddings=False, max_position_embeddings=32768)),
     "mistral-7b-v0.1": ("mistralai/Mistral-7B-v0.1", _mistral(vocab_size=32000, rope_theta=10000.0, sliding_window=4096)),
+    "mistral-7b-v0.3": ("mistralai/Mistral-7B-v0.3", _mistral(vocab_size=32768, rope_theta=1000000.0, sliding_window=None)),
     "olmo2-1b": ("allenai/OLMo-2-0425-1B", _olmo2(2048, 8192, 16, 16)),
     "olmo2-7b": ("allenai/OLMo-2-1124-7B", _olmo2(4096, 11008, 32, 32)),
 }
