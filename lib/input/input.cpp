@@ -147,8 +147,8 @@ std::vector<Batch> batches(const std::vector<Sequence>& sequences, std::optional
   std::map<std::int64_t, std::size_t> open;  // length -> the batch that still takes sequences
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const std::int64_t length = sequences[i].length;
-    const std::int64_t most =
-        std::max<std::int64_t>(1, batch.value_or(kBatchTokens / std::max<std::int64_t>(1, length)));
+    std::int64_t most = std::max<std::int64_t>(1, batch.value_or(kBatchTokens / std::max<std::int64_t>(1, length)));
+    if (most == length && most > 1) --most;
     const auto at = open.find(length);
     if (at != open.end() && std::ssize(made[at->second].sequences) < most) {
       made[at->second].sequences.push_back(i);
@@ -156,6 +156,12 @@ std::vector<Batch> batches(const std::vector<Sequence>& sequences, std::optional
     }
     open[length] = made.size();
     made.push_back({.sequences = {i}, .length = length});
+  }
+  // Never as many sequences as tokens: a tensor of a model that puts the tokens first would pass for one that does not.
+  for (std::size_t i = 0, count = made.size(); i < count; ++i) {
+    if (std::ssize(made[i].sequences) != made[i].length || made[i].length < 2) continue;
+    made.push_back({.sequences = {made[i].sequences.back()}, .length = made[i].length});
+    made[i].sequences.pop_back();
   }
   return made;
 }

@@ -1,6 +1,7 @@
 #include "input/source.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -41,16 +42,29 @@ std::int64_t drawn_vocabulary(const InputConfig& config, const ModelFacts& facts
   throw UsageError(fmt::format("{} does not say how many ids there are: give --vocabulary N", facts.path));
 }
 
+/// Drawn sequences are held in memory: refused before they fill it and the machine with it.
+void check_memory(const std::string& flag, std::int64_t count, std::int64_t length) {
+  constexpr double kRowBytes = 128;  // of a sequence beside its ids
+  const double needed = static_cast<double>(count) * (static_cast<double>(length) * sizeof(std::int64_t) + kRowBytes);
+  const double there = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  if (needed > there / 2)
+    throw DeviceError(
+        fmt::format("{}: {} sequences of {} tokens take {:.0f} GB, more than half of this machine's {:.0f} "
+                    "GB of memory. Give fewer, or --limit.",
+                    flag, count, length, needed / 1e9, there / 1e9));
+}
+
 Source draw(const InputConfig& config, const ModelFacts& facts, std::int64_t count, bool repeated) {
-  if (count < 1)
-    throw UsageError(
-        fmt::format("{} {}: at least 1 is needed", repeated ? "--repeated-token" : "--random-tokens", count));
+  const std::string flag = fmt::format("{} {}", repeated ? "--repeated-token" : "--random-tokens", count);
+  if (count < 1) throw UsageError(fmt::format("{}: at least 1 is needed", flag));
+  count = std::min(count, config.limit.value_or(count));
+  const std::int64_t length = config.length.value_or(kDrawnLength);
+  check_memory(flag, count, length);
   Source source;
   source.name = repeated ? "repeated" : "random";
   source.vocabulary = drawn_vocabulary(config, facts);
   const auto rows = repeated ? repeated_rows : random_rows;
-  source.rows = rows(std::min(count, config.limit.value_or(count)), config.length.value_or(kDrawnLength),
-                     *source.vocabulary, config.seed);
+  source.rows = rows(count, length, *source.vocabulary, config.seed);
   return source;
 }
 

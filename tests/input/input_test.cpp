@@ -143,6 +143,11 @@ TEST_CASE("every repeated sequence repeats an id of its own", "[input]") {
   CHECK_THROWS_AS(repeated_rows(11, 3, 10, 0), UsageError);
 }
 
+TEST_CASE("more drawn sequences than memory holds are refused before any is drawn", "[input]") {
+  CHECK(contains(refusal<DeviceError>({.random_tokens = 9'999'999'999'999}, model()), "GB of memory"));
+  CHECK(build_input({.random_tokens = 9'999'999'999'999, .limit = 2}, model()).info.sequences == 2);
+}
+
 TEST_CASE("random ids are drawn from the tokenizer's ids, 64 a sequence, with a BOS only on request", "[input]") {
   ModelFacts facts = model();
   facts.tokenizer_size = 3;
@@ -276,6 +281,20 @@ TEST_CASE("by default a batch holds as many sequences as fit in 8192 ids, at lea
   CHECK(batches(sequences).size() == 3);
   CHECK(batches({Sequence{.id = {}, .ids = {}, .length = 100000}}).size() == 1);
   CHECK(batches({}).empty());
+}
+
+TEST_CASE("a batch never holds as many sequences as tokens", "[input]") {
+  const auto sizes = [](std::int64_t count, std::int64_t length, std::optional<std::int64_t> batch) {
+    std::vector<Sequence> sequences(static_cast<std::size_t>(count));
+    for (Sequence& sequence : sequences) sequence.length = length;
+    std::vector<std::size_t> found;
+    for (const Batch& made : batches(sequences, batch)) found.push_back(made.sequences.size());
+    return found;
+  };
+  CHECK(sizes(64, 64, std::nullopt) == std::vector<std::size_t>{63, 1});
+  CHECK(sizes(8, 4, 4) == std::vector<std::size_t>{3, 3, 2});
+  CHECK(sizes(65, 64, std::nullopt) == std::vector<std::size_t>{65});
+  CHECK(sizes(2, 1, 1) == std::vector<std::size_t>{1, 1});  // one token: nothing to mistake
 }
 
 TEST_CASE("the common length is the most frequent, of equally frequent ones the longest", "[input]") {
