@@ -14,5 +14,6 @@ Exit list_command(int argc, char** argv);
 Exit measure_command(int argc, char** argv);
 Exit schema_command(int argc, char** argv);
 Exit show_command(int argc, char** argv);
+Exit sweep_command(int argc, char** argv);
 
 }  // namespace sinkscope

@@ -25,6 +25,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"inspect", "list the attention sites of a model and how each will be measured", inspect_command, true},
       {"measure", "run a model over token sequences and write one report", measure_command, true},
+      {"sweep", "measure every checkpoint of a model: resumable, in parts, one report each", sweep_command},
       {"bench", "what measuring costs: the plain run and each preset, interleaved", bench_command, true},
       {"show", "render saved reports: tables, strongest heads, CSV, a methods paragraph", show_command},
       {"check", "compare a report with a baseline; fail where a value moved too far", check_command},

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 
-/// Runs the command argv[1] (bench, inspect, measure). Defined in the torch module; never lets an exception out.
+/// Runs the command argv[1] (bench, inspect, measure, sweep). Defined in the torch module; never lets an exception out.
 extern "C" int sinkscope_torch_main(int argc, char** argv);
 
 namespace sinkscope {

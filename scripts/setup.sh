@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev catch2 libhwy-dev
   libssl-dev)
+# Only for tests, with the target `all`: a Slurm of one node. Where they cannot be had its test is skipped.
+test_packages=(slurmctld slurmd slurm-client munge)
 wanted="g++ 12, cmake 3.25, ninja and libcrypto (OpenSSL), each with its headers, and Python 3.11 with venv"
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
@@ -62,6 +64,18 @@ install_packages() {
     stop "apt-get could not install ${missing[*]}"
 }
 
+# Not on a machine with systemd, where Debian would start them as services.
+install_test_packages() {
+  [ -z "${SINKSCOPE_SKIP_PACKAGES:-}" ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ] || return 0
+  [ ! -d /run/systemd/system ] || return 0
+  [ "$(dpkg-query -W -f='${db:Status-Status} ' "${test_packages[@]}" 2>/dev/null)" != \
+    "$(printf 'installed %.0s' "${test_packages[@]}")" ] || return 0
+  local install=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 install --yes
+    --no-install-recommends "${test_packages[@]}")
+  "${install[@]}" </dev/null >/dev/null 2>&1 || { apt-get -q update </dev/null && "${install[@]}" </dev/null; } >/dev/null 2>&1 ||
+    say "could not install ${test_packages[*]}; the test that needs them will be skipped"
+}
+
 install_python() {
   local stamp=.venv/.requirements.sha256 wanted_stamp
   wanted_stamp=$(sha256sum <requirements.txt)
@@ -99,5 +113,7 @@ build() {
 }
 
 install_packages
+case " $* " in *" all "*) install_test_packages & ;; esac # while the rest goes on
 install_python
 build "${@:-program}"
+wait

@@ -9,6 +9,7 @@
 #include "run_bench.h"
 #include "run_inspect.h"
 #include "run_measure.h"
+#include "run_sweep.h"
 #include "torch_commands.h"
 
 extern "C" __attribute__((visibility("default"))) int sinkscope_torch_main(int argc, char** argv) {
@@ -18,6 +19,7 @@ extern "C" __attribute__((visibility("default"))) int sinkscope_torch_main(int a
     if (command == "bench") return run_bench(parse_bench(argc, argv));
     if (command == "inspect") return run_inspect(parse_inspect(argc, argv));
     if (command == "measure") return run_measure(parse_measure(argc, argv), {argv + 1, argv + argc});
+    if (command == "sweep") return run_sweep(parse_sweep(argc, argv), {argv + 1, argv + argc});
     throw UsageError("unknown command");
   };
   return guarded(argc, argv, [&] {

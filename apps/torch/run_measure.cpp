@@ -5,7 +5,6 @@
 
 #include <cstdio>
 #include <exception>
-#include <optional>
 
 #include "base/guard.h"
 #include "base/interrupt.h"
@@ -22,12 +21,6 @@
 
 namespace sinkscope {
 namespace {
-
-std::optional<double> sink_epsilon(const MeasureConfig& config) {
-  for (const SelectedMetric& metric : config.metrics)
-    if (metric.spec->name == "sink_rate") return metric.parameters.get<double>("epsilon");
-  return std::nullopt;
-}
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 

@@ -65,6 +65,10 @@ at::Device open_device(Device device, int index) {
   throw DeviceError(fmt::format("--device cuda: {}. Use --device cpu, or run where a GPU is.", problem));
 }
 
+int device_count(Device device) {
+  return open_device(device, 0).is_cpu() ? 0 : static_cast<int>(at::detail::getCUDAHooks().deviceCount());
+}
+
 void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype) {
   if (dtype == DType::keep) return;
   const at::ScalarType wanted = scalar_type(dtype);

@@ -13,6 +13,9 @@ namespace sinkscope {
 /// driver has left a device node. Throws DeviceError if --device cuda cannot be had.
 at::Device open_device(Device device, int index);
 
+/// How many devices `device` could be; 0 where it means the CPU. Throws as open_device() does.
+int device_count(Device device);
+
 /// Moves the parameters to the dtype. Throws InputError if the graph has the model's own dtype written into its casts:
 /// moving it would change what they mean.
 void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype);

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "config/selection.h"
+#include "files/checkpoint.h"
 #include "graph/blocks.h"
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
@@ -104,6 +106,39 @@ std::set<std::string> values_of(const std::map<std::string, std::string>& map) {
   return values;
 }
 
+/// Names of the tensors of a checkpoint.
+std::vector<std::string> tensor_names(const std::string& path) {
+  const Checkpoint checkpoint(path);
+  std::vector<std::string> names;
+  for (const TensorView* tensor : checkpoint.tensors()) names.push_back(tensor->name);
+  return names;
+}
+
+/// Gives every parameter and buffer the value and dtype that the model file has.
+void restore(InstrumentedModel& model) {
+  const LoadedModel fresh = load_model(model.loaded.path);
+  if (fresh.sha256 != model.loaded.sha256)
+    throw Error(Exit::input, fmt::format("{}: changed while it was in use.", model.loaded.path));
+  std::map<std::string, at::Tensor> values;
+  for (const auto& p : fresh.module.named_parameters()) values[p.name] = p.value;
+  for (const auto& b : fresh.module.named_buffers()) values[b.name] = b.value;
+  const at::NoGradGuard no_grad;
+  for (const auto& p : model.loaded.module.named_parameters()) p.value.set_data(values.at(p.name));
+  for (const auto& b : model.loaded.module.named_buffers()) b.value.set_data(values.at(b.name));
+  model.loaded.dtype = fresh.dtype;
+}
+
+/// Once, when the weights are known: what is run.
+void finish_graphs(InstrumentedModel& model, const MeasureConfig& config) {
+  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()}) {
+    if (config.logits != Logits::all)
+      reduce_logits(*graph, config.logits == Logits::last ? KeptLogits::last : KeptLogits::none);
+    if (!model.device.is_cpu()) move_constants(*graph, model.device);
+  }
+  model.plain = std::make_unique<torch::jit::Code>(model.plain_graph, "forward");
+  model.tapped = std::make_unique<torch::jit::Code>(model.tapped_graph, "forward");
+}
+
 }  // namespace
 
 std::vector<c10::IValue> InstrumentedModel::inputs(const at::Tensor& first) const {
@@ -112,7 +147,7 @@ std::vector<c10::IValue> InstrumentedModel::inputs(const at::Tensor& first) cons
   return all;
 }
 
-InstrumentedModel instrument(const MeasureConfig& config) {
+InstrumentedModel instrument_graph(const MeasureConfig& config) {
   InstrumentedModel model;
   model.device = open_device(config.device, config.device_index);
   model.loaded = load_model(config.model);
@@ -147,11 +182,24 @@ InstrumentedModel instrument(const MeasureConfig& config) {
   insert_taps(flat, sites, streams);
   model.tapped_graph = flat.graph;
   model.plain_graph = inline_with_paths(model.loaded.module).graph;
+  model.file_dtype = model.loaded.dtype;
+  model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
+  return model;
+}
 
-  if (config.weights) {
-    const LoadedWeights weights =
-        load_weights(model.loaded, {*config.weights, config.allow_missing, config.allow_unexpected});
-    model.weights = WeightsInfo{*config.weights, weights.sha256, weights.dtype, weights.casts};
+void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path) {
+  if (path) {
+    std::vector<std::string> names = tensor_names(*path);
+    // A checkpoint that lacks a tensor which the one before had must not inherit it, and what was cast to another dtype
+    // has to be cast from the file's again.
+    const bool in_place = model.weight_names.empty() || model.weight_names == names;
+    if (model.plain != nullptr && (!in_place || model.loaded.dtype != model.file_dtype)) {
+      restore(model);
+      model.weight_names.clear();
+    }
+    const LoadedWeights weights = load_weights(model.loaded, {*path, config.allow_missing, config.allow_unexpected});
+    model.weights = WeightsInfo{*path, weights.sha256, weights.dtype, weights.casts};
+    model.weight_names = std::move(names);
   } else if (model.loaded.external_weights) {
     throw UsageError(fmt::format(
         "{}: the file holds the graph only. Give its parameters with --weights FILE.safetensors.", config.model));
@@ -159,14 +207,13 @@ InstrumentedModel instrument(const MeasureConfig& config) {
   model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
   for (const auto& p : model.loaded.module.named_parameters()) p.value.requires_grad_(false);
-  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()}) {
-    if (config.logits != Logits::all)
-      reduce_logits(*graph, config.logits == Logits::last ? KeptLogits::last : KeptLogits::none);
-    if (!model.device.is_cpu()) move_constants(*graph, model.device);
-  }
+  if (model.plain == nullptr) finish_graphs(model, config);
   if (!model.device.is_cpu()) model.loaded.module.to(model.device);
-  model.plain = std::make_unique<torch::jit::Code>(model.plain_graph, "forward");
-  model.tapped = std::make_unique<torch::jit::Code>(model.tapped_graph, "forward");
+}
+
+InstrumentedModel instrument(const MeasureConfig& config) {
+  InstrumentedModel model = instrument_graph(config);
+  use_weights(model, config, config.weights);
   return model;
 }
 

@@ -29,6 +29,8 @@ struct InstrumentedModel {
   std::unique_ptr<torch::jit::Code> plain, tapped;  ///< the same graph without and with taps
   at::Device device = at::kCPU;
   std::vector<c10::IValue> default_arguments;  ///< of forward, after the first
+  std::string file_dtype;                      ///< of the model file, before --dtype
+  std::vector<std::string> weight_names;       ///< tensors of the checkpoint in use; empty: the model file's own
 
   /// What the interpreter is given: the module, `first`, then the defaults.
   std::vector<c10::IValue> inputs(const at::Tensor& first) const;
@@ -38,5 +40,13 @@ struct InstrumentedModel {
 /// Throws InputError for models that cannot be measured, UsageError where --expect-sites, --layers or --sites do not
 /// fit, DeviceError for a device that is not there.
 InstrumentedModel instrument(const MeasureConfig& config);
+
+/// The first half of instrument(): everything but weights, device and dtype. One graph serves many checkpoints.
+InstrumentedModel instrument_graph(const MeasureConfig& config);
+
+/// The second half: the weights at `path`, or the model file's own, on the device and in the dtype of `config`. May be
+/// called again with other weights: the model is then as if it had just been loaded with them. Nothing that counts has
+/// changed if it throws.
+void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path);
 
 }  // namespace sinkscope

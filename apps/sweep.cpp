@@ -1,0 +1,61 @@
+// sinkscope sweep: plans the sweep and merges directories; apps/torch runs the model.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "base/terminal.h"
+#include "commands.h"
+#include "config/preflight.h"
+#include "sweep/sweep_checkpoints.h"
+#include "sweep/sweep_output.h"
+#include "torch_commands.h"
+#include "torch_preparation.h"
+
+namespace sinkscope {
+namespace {
+
+/// One line a checkpoint: whether it is this process's, its step, name and path.
+std::string listed(const SweepPlan& plan) {
+  const auto total = static_cast<std::int64_t>(plan.checkpoints.size());
+  std::string text = shard_line(plan.shard, total) + "\n";
+  for (std::int64_t i = 0; i < total; ++i) {
+    const SweepCheckpoint& checkpoint = plan.checkpoints[static_cast<std::size_t>(i)];
+    const bool own = i >= plan.shard.begin(total) && i < plan.shard.end(total);
+    text += fmt::format("{} {:>10}  {}  {}\n", own ? '*' : ' ',
+                        checkpoint.step ? std::to_string(*checkpoint.step) : "-", checkpoint.name, checkpoint.path);
+  }
+  for (const MissingStep& missing : missing_steps(plan.checkpoints, plan.expected_steps))
+    text += fmt::format("  {:>10}  missing: {}\n", missing.step, missing.message);
+  return text;
+}
+
+}  // namespace
+
+Exit sweep_command(int argc, char** argv) {
+  std::vector<std::string> notes;
+  const SweepConfig config = parse_sweep(argc, argv, &notes);
+  print_notes(config.settings, notes);
+  if (config.merge) {
+    const SweepIndex index = merge_sweep(config);
+    print_sweep(config, index);
+    return conclude(config, index);
+  }
+  const Environment environment = process_environment();
+  const SweepPlan plan = plan_sweep(config, environment);
+  if (config.dry_run) {
+    std::fputs(listed(plan).c_str(), stdout);
+    return Exit::ok;
+  }
+  MeasureConfig files = config.settings;
+  if (plan.kind == CheckpointKind::weights) check_files(files);
+  SweepDirectory(config.directory).create();
+  if (!config.settings.quiet) {
+    std::fprintf(stderr, "sinkscope: %s\n",
+                 shard_line(plan.shard, static_cast<std::int64_t>(plan.checkpoints.size())).c_str());
+    if (const auto hint = shard_hint(config.shard, environment))
+      std::fprintf(stderr, "sinkscope: hint: %s.\n", hint->c_str());
+  }
+  return run_in_torch_module(argc, argv);
+}
+
+}  // namespace sinkscope
