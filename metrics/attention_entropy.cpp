@@ -22,6 +22,7 @@ class AttentionEntropy final : public Metric {
     for (std::int64_t i = 0; i < mask.rows(); ++i) rows_with_choice += mask.visible(i) > 1 ? 1 : 0;
     const double uniform = mask.uniform_entropy();
     const double uniform_normalised = quotient(static_cast<double>(rows_with_choice), queries).value_or(kNoUniform);
+    if (o.entropy_sum.empty()) return;  // weights below 0 have none
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
       entropy_.add(o, h, quotient(o.entropy_sum.at(h), queries), uniform);
       normalised_.add(o, h, quotient(o.normalised_entropy_sum.at(h), queries), uniform_normalised);

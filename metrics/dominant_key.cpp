@@ -99,8 +99,9 @@ class DominantKey final : public Metric {
         on_first.add(id, h, key == 0 ? 1.0 : 0.0, 1.0);
         position.add(id, h, static_cast<double>(key));
         mass.add(id, h, *largest / sequences, head.uniform_sum / sequences);
-        // The keys of cross attention are positions of another sequence.
-        const auto agreed = sites_[s].kind == "self" && key < tokens_.size() ? tokens_[key].id() : std::nullopt;
+        // The keys of cross attention are positions of another sequence, projected keys no positions at all.
+        const bool positions = sites_[s].kind == "self" && head.columns.size() == tokens_.size();
+        const auto agreed = positions ? tokens_[key].id() : std::nullopt;
         if (agreed) token.add(id, h, static_cast<double>(*agreed));
       }
     }

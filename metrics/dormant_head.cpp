@@ -47,9 +47,10 @@ struct Score {
 Number raw_score(const std::string& base, const SiteObservation& o, std::size_t h) {
   const std::int64_t queries = o.visibility->queries(), keys = o.visibility->keys();
   if (queries == 0 || keys == 0) return std::nullopt;
-  const std::size_t kv_head = h * static_cast<std::size_t>(o.kv_heads) / static_cast<std::size_t>(o.query_heads);
   if (base == "awft") return quotient(o.first_key_sum.at(h * static_cast<std::size_t>(o.first_keys)), queries);
-  if (base == "aeqd") return quotient(o.entropy_sum.at(h), queries);
+  if (base == "aeqd") return o.entropy_sum.empty() ? Number() : quotient(o.entropy_sum.at(h), queries);
+  if (o.kv_heads == 0) return std::nullopt;  // neither values nor outputs are known
+  const std::size_t kv_head = h * static_cast<std::size_t>(o.kv_heads) / static_cast<std::size_t>(o.query_heads);
   if (base == "ftvvn") return o.value_norm_first.at(kv_head);
   if (base == "avvn") {
     const double others = keys > 1 ? o.value_norm_others.at(kv_head) * static_cast<double>(keys - 1) : 0;

@@ -86,7 +86,8 @@ class SinkRate final : public Metric {
         quotient(o.visibility->uniform_column(k, 0, o.visibility->rows()), rows).value_or(kNoUniform);
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h)
       add(h,
-          quotient(o.first_key_sum.at(h * static_cast<std::size_t>(o.first_keys) + static_cast<std::size_t>(k)), rows),
+          quotient(o.importance_sum().at(h * static_cast<std::size_t>(o.first_keys) + static_cast<std::size_t>(k)),
+                   rows),
           uniform);
   }
 
@@ -127,7 +128,11 @@ MetricSpec sink_rate() {
                      {"denominator",
                       "queries from the key on",
                       "what the attention to a key is divided by; all queries where attention is not causal",
-                      {"queries from the key on"}}},
+                      {"queries from the key on"}},
+                     {"unnormalised",
+                      "proxy",
+                      "attention whose rows have any sum: |w_ij| / (sum_j |w_ij| + 1e-8) is looked at",
+                      {"proxy"}}},
       .default_tolerance = {.absolute = 0.02, .relative = 0.05},
       .needs = needs,
       .make = [](const Parameters& p, const RunShape&) { return std::make_unique<SinkRate>(p); }};

@@ -23,6 +23,7 @@ struct Needs {
   std::int64_t after_first_k = 0;           ///< k of `after_first_k`; 0: not needed
   std::int64_t tail_window = 0;             ///< last queries whose attention to key 0 is averaged; 0: not needed
   std::vector<std::int64_t> triggers = {};  ///< token ids left out of `non_trigger`; empty: not needed
+  bool learned_sink = false;                ///< what goes to a learned sink, from the log-sum-exp
   // Attention, one more Q K^T pass.
   bool column_sums = false;
   bool entropy = false;
@@ -41,7 +42,7 @@ struct Needs {
   bool operator==(const Needs&) const = default;
 
   bool attention() const {
-    return first_keys > 0 || column_sums || entropy || key_norms || value_norms || head_output_norms;
+    return first_keys > 0 || learned_sink || column_sums || entropy || key_norms || value_norms || head_output_norms;
   }
   bool full_pass() const { return column_sums || entropy; }
   bool streams() const { return stream_norms || stream_extremes; }
@@ -52,6 +53,7 @@ struct Needs {
     after_first_k = std::max(after_first_k, other.after_first_k);
     tail_window = std::max(tail_window, other.tail_window);
     if (!other.triggers.empty()) triggers = other.triggers;
+    learned_sink |= other.learned_sink;
     column_sums |= other.column_sums;
     entropy |= other.entropy;
     key_norms |= other.key_norms;

@@ -1,11 +1,10 @@
 #include "graph/blocks.h"
 
 #include <algorithm>
-#include <deque>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
+#include "graph/markers.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
@@ -74,42 +73,6 @@ std::map<std::string, std::string> find_blocks(const jit::Module& module, const 
 
 namespace {
 
-std::optional<std::int64_t> call_of(const Node* marker) { return constant_int(marker->input(1)); }
-bool is_marker(const Node* node, std::string_view name) { return op_name(node) == name; }
-
-/// What went into the tuple at the place where `value` came out of it; null if `value` was not in a tuple.
-Value* tuple_element(Value* value) {
-  Node* node = value->node();
-  if (node->kind() != c10::prim::TupleUnpack) return nullptr;
-  Node* tuple = node->input(0)->node();
-  return tuple->kind() == c10::prim::TupleConstruct ? tuple->input(value->offset()) : nullptr;
-}
-
-/// The block_input marker of `call` nearest to `output`, walking back from it: through additions and casts alone first
-/// (the residual path of pre-norm blocks), then through anything (post-norm).
-Node* residual_input(Value* output, std::int64_t call, bool any_op) {
-  std::deque<Value*> queue{output};
-  std::unordered_set<Value*> seen{output};
-  while (!queue.empty()) {
-    Value* value = queue.front();
-    queue.pop_front();
-    Node* node = value->node();
-    if (is_marker(node, "sinkscope::block_input") && call_of(node) == std::optional<std::int64_t>(call)) return node;
-    std::vector<Value*> inputs;
-    // A submodule may hand its own input on as an element of a tuple (a cast that changed nothing).
-    if (Value* element = tuple_element(value)) inputs.push_back(element);
-    const bool passes = is_op(node, {"add", "add_", "to", "type_as", "float", "contiguous", "clone", "dropout"}) ||
-                        is_marker(node, "sinkscope::block_input") || is_marker(node, "sinkscope::block_output");
-    if (passes || any_op) inputs.assign(node->inputs().begin(), node->inputs().end());
-    if (node->kind() == c10::prim::If)
-      for (jit::Block* branch : node->blocks())
-        inputs.insert(inputs.end(), branch->outputs().begin(), branch->outputs().end());
-    for (Value* input : inputs)
-      if (is_tensor(input) && seen.insert(input).second) queue.push_back(input);
-  }
-  return nullptr;
-}
-
 struct BlockCall {
   std::int64_t call = 0;
   std::int64_t layer = 0;
@@ -143,7 +106,7 @@ std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::strin
       for (BlockCall& block : stacks[parent_of(flat.calls[static_cast<std::size_t>(call)].path)])
         if (block.call == call) block.output = node;
     } else if (site_at.count(node) > 0) {
-      const auto open = open_call.find(blocks.at(site_at[node]->info.path));
+      const auto open = open_call.find(blocks.at(site_at[node]->module));
       if (open != open_call.end()) layer_of_node[node] = layer_of[open->second];
     }
   });

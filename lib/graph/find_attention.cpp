@@ -3,33 +3,64 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "graph/idioms/idioms.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
+namespace {
+
+/// What is known before the first run.
+void describe(Site& site, torch::jit::Node* node, std::map<std::string, std::int64_t>& ordinals) {
+  SiteInfo& info = site.info;
+  site.module = node->scopeName();
+  info.path = site.module;
+  if (!site.mark.empty()) info.path += (info.path.empty() ? "" : ".") + site.mark;
+  info.ordinal = ordinals[info.path]++;
+  switch (site.form) {
+    case SiteForm::sdpa:
+    case SiteForm::fused_attention:
+      info.measured_by = "fused";
+      break;
+    case SiteForm::materialised:
+      info.measured_by = "materialised";
+      info.reason = "the model builds the attention matrix itself";
+      break;
+    case SiteForm::marked:
+      info.measured_by = "marked";
+      info.reason = "the author declared this tensor as attention";
+      break;
+  }
+}
+
+}  // namespace
 
 FoundAttention find_attention(torch::jit::Graph& graph) {
   FoundAttention found;
   std::map<std::string, std::int64_t> ordinals;
+  std::unordered_set<torch::jit::Node*> marked;  // softmaxes that a mark has declared already
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    if (idioms::marked(node)) idioms::softmaxes_below(node, marked);
+  });
   for_each_node(graph.block(), [&](torch::jit::Node* node, int depth) {
     if (const std::string closed = idioms::closed(node); !closed.empty())
       throw InputError(
           fmt::format("module '{}' runs the fused operator {}, whose attention cannot be observed. Call "
                       "torch.backends.mha.set_fastpath_enabled(False) before tracing, and export again.",
                       node->scopeName(), closed));
-    std::optional<Site> site = idioms::sdpa(node);
+    if (marked.count(node) > 0) return;
     LeftAlone reason;
+    std::optional<Site> site = idioms::sdpa(node);
+    if (!site) site = idioms::fused_attention(node);
+    if (!site) site = idioms::marked(node);
     if (!site) site = idioms::softmax(node, &reason);
     if (!reason.op.empty()) found.left_alone.push_back(reason);
     if (!site) return;
     site->inside_branch = depth > 0;
     site->info.id = SiteId{static_cast<std::int64_t>(found.sites.size())};
-    site->info.path = node->scopeName();
-    site->info.ordinal = ordinals[site->info.path]++;
-    site->info.measured_by = site->form == SiteForm::sdpa ? "fused" : "materialised";
-    if (site->form == SiteForm::materialised) site->info.reason = "the model builds the attention matrix itself";
+    describe(*site, node, ordinals);
     found.sites.push_back(*std::move(site));
   });
   return found;

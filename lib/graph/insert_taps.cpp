@@ -20,16 +20,15 @@ Node* create(Graph& graph, const char* op, const std::vector<Value*>& inputs, Va
   return node;
 }
 
-void observe_sdpa(Graph& graph, const Site& site) {
+/// Replaces the call by `op`, which takes the call's own arguments, then the KV heads and the number of the site.
+void observe_call(Graph& graph, const Site& site, const char* op, std::initializer_list<const char*> arguments) {
   Node* node = site.node;
   const jit::WithInsertPoint before(node);
   std::vector<Value*> inputs;
-  for (const char* name : {"query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"})
-    inputs.push_back(node->namedInput(name));
-  inputs.push_back(site.key);
-  inputs.push_back(site.value);
+  for (const char* name : arguments) inputs.push_back(node->namedInput(name));
+  if (site.key != nullptr) inputs.insert(inputs.end(), {site.key, site.value});
   inputs.push_back(graph.insertConstant(static_cast<std::int64_t>(index(site.info.id))));
-  Node* observed = create(graph, "sinkscope::observe_sdpa", inputs, node->output());
+  Node* observed = create(graph, op, inputs, node->output());
   observed->copyMetadata(node);
   graph.insertNode(observed);
   node->output()->replaceAllUsesWith(observed->output());
@@ -40,13 +39,29 @@ void observe_weights(Graph& graph, const Site& site) {
   Node* node = site.node;
   const jit::WithInsertPoint after(node->next());
   Value* output = node->output();
+  Value* with_sink = site.with_sink != nullptr ? site.with_sink : graph.insertConstant(c10::IValue());
   Node* tap = create(graph, "sinkscope::observe_weights",
                      {output, site.weights, site.scores, site.key, graph.insertConstant(site.key_is_transposed),
-                      site.value, graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))},
+                      site.value, with_sink, graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))},
                      output);
   tap->copyMetadata(node);
   graph.insertNode(tap);
   output->replaceAllUsesAfterNodeWith(tap, tap->output());
+}
+
+void observe(Graph& graph, const Site& site) {
+  switch (site.form) {
+    case SiteForm::sdpa:
+      return observe_call(graph, site, "sinkscope::observe_sdpa",
+                          {"query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"});
+    case SiteForm::fused_attention:
+      return observe_call(graph, site, "sinkscope::observe_fused_attention",
+                          {"query", "key", "value", "scale", "window", "chunk", "softcap", "sinks"});
+    case SiteForm::materialised:
+      return observe_weights(graph, site);
+    case SiteForm::marked:
+      return observe_call(graph, site, "sinkscope::observe_marked", {"weights", "probability"});
+  }
 }
 
 void tap_stream(Graph& graph, const StreamPoint& stream) {
@@ -73,7 +88,7 @@ void remove_markers(FlatGraph& flat) {
 void insert_taps(FlatGraph& flat, const std::vector<Site>& sites, const std::vector<StreamPoint>& streams) {
   Graph& graph = *flat.graph;
   // Sites first: the values they hold may be outputs of markers, which the second step replaces.
-  for (const Site& site : sites) site.form == SiteForm::sdpa ? observe_sdpa(graph, site) : observe_weights(graph, site);
+  for (const Site& site : sites) observe(graph, site);
   for (const StreamPoint& stream : streams) tap_stream(graph, stream);
   remove_markers(flat);
   graph.lint();

@@ -9,15 +9,17 @@
 
 namespace sinkscope {
 
-/// Replaces every sdpa site by sinkscope::observe_sdpa, routes the output of every materialised site through
-/// sinkscope::observe_weights and every stream through sinkscope::tap_stream; removes the markers that are left. The
-/// output of the graph is the model's own. Operators and their arguments: observe/tap_ops.cpp.
+/// Replaces every site that is an operator by its observing twin (sinkscope::observe_sdpa and the like), routes the
+/// output of every materialised site through sinkscope::observe_weights and every stream through sinkscope::tap_stream;
+/// removes the markers that are left. The output of the graph is the model's own. Operators and their arguments:
+/// observe/tap_ops.cpp.
 void insert_taps(FlatGraph& flat, const std::vector<Site>& sites, const std::vector<StreamPoint>& streams);
 
 /// Only removes the markers: the plain graph, for comparison.
 void remove_markers(FlatGraph& flat);
 
-/// Moves device and tensor constants of the graph to `device` (tracing bakes the device in: a trace records `device` as a constant).
+/// Moves device and tensor constants of the graph to `device` (tracing bakes the device in: a trace records `device` as
+/// a constant).
 void move_constants(torch::jit::Graph& graph, at::Device device);
 
 enum class KeptLogits { last, none };

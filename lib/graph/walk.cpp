@@ -26,6 +26,12 @@ std::optional<std::int64_t> constant_int(const Value* value) {
   return constant->toInt();
 }
 
+std::optional<double> constant_number(const Value* value) {
+  const auto constant = jit::toIValue(value);
+  if (!constant || !(constant->isInt() || constant->isDouble())) return std::nullopt;
+  return constant->toScalar().toDouble();
+}
+
 bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 bool is_parameter(Value* value) {

@@ -16,6 +16,8 @@ bool is_op(const torch::jit::Node* node, std::initializer_list<std::string_view>
 
 /// The constant integer behind `value`, if it is one.
 std::optional<std::int64_t> constant_int(const torch::jit::Value* value);
+/// The constant number behind `value`, an integer too.
+std::optional<double> constant_number(const torch::jit::Value* value);
 bool is_tensor(const torch::jit::Value* value);
 
 /// True if `value` is a parameter or buffer, at most reshaped or cast: its leaf is a prim::GetAttr.

@@ -39,16 +39,21 @@ void score_in_place(const AttentionCall& call, const BlockOrigin& origin, at::Te
     const at::Tensor visible = call.key_padding->narrow(0, origin.batch, products.size(0)).narrow(1, origin.key, keys);
     products.masked_fill_(visible.logical_not().view({products.size(0), 1, 1, keys}), -kInfinity);
   }
-  const std::int64_t last_row = origin.row + rows - 1, end = origin.key + keys;
-  if (rows == 0 || (score.first_key(last_row) <= origin.key && score.end_key(origin.row, end) >= end)) return;
-  const auto options = products.options().dtype(at::kLong);
-  const at::Tensor i = at::arange(origin.row, origin.row + rows, options).unsqueeze(1);
-  const at::Tensor j = at::arange(origin.key, end, options);
+  const at::Tensor hidden = hidden_pairs(score, origin.row, rows, origin.key, keys, products.device());
+  if (hidden.defined()) products.masked_fill_(hidden, -kInfinity);
+}
+
+at::Tensor hidden_pairs(const ScoreFunction& score, std::int64_t row, std::int64_t rows, std::int64_t key,
+                        std::int64_t keys, at::Device device) {
+  const std::int64_t last_row = row + rows - 1, end = key + keys;
+  if (rows == 0 || (score.first_key(last_row) <= key && score.end_key(row, end) >= end)) return {};
+  const auto options = at::TensorOptions(at::kLong).device(device);
+  const at::Tensor i = at::arange(row, row + rows, options).unsqueeze(1), j = at::arange(key, end, options);
   at::Tensor hidden = at::zeros({rows, keys}, options.dtype(at::kBool));
   if (score.causal) hidden.logical_or_(j > i);
   if (score.window > 0) hidden.logical_or_(i - j >= score.window);
   if (score.chunk > 0) hidden.logical_or_(j < i.div(score.chunk, "floor") * score.chunk);
-  products.masked_fill_(hidden, -kInfinity);
+  return hidden;
 }
 
 at::Tensor probabilities_of(const at::Tensor& logits, const at::Tensor& lse) {

@@ -18,6 +18,11 @@ struct BlockOrigin {
 /// mask, the key padding or the score function hides a key.
 void score_in_place(const AttentionCall& call, const BlockOrigin& origin, at::Tensor& products);
 
+/// [rows, keys] bool, true where the score function hides key `key + j` from query `row + i`; undefined where it hides
+/// nothing in the block.
+at::Tensor hidden_pairs(const ScoreFunction& score, std::int64_t row, std::int64_t rows, std::int64_t key,
+                        std::int64_t keys, at::Device device);
+
 /// exp(logits - lse) with 0 for masked keys, whatever the log-sum-exp of a fully masked row (0, +inf or -inf).
 ///   logits  [b, h, r, k], lse [b, h, r]
 at::Tensor probabilities_of(const at::Tensor& logits, const at::Tensor& lse);

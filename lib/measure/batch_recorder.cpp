@@ -66,14 +66,18 @@ Taps BatchRecorder::taps() {
       record_stream(id, x);
       return x;
     };
-  taps.want_lse = needs_.first_keys > 0 || needs_.full_pass();
+  taps.want_lse = needs_.first_keys > 0 || needs_.full_pass() || needs_.learned_sink;
   return taps;
 }
 
 void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   SiteInfo& info = layout_.sites.at(index(id));
   info.calls += site.batch;
-  info.query_heads = site.heads, info.kv_heads = site.kv_heads, info.head_dim = site.head_dim;
+  info.query_heads = site.heads;
+  if (site.kv_heads > 0) info.kv_heads = site.kv_heads, info.head_dim = site.head_dim;
+  if (site.softcap > 0) info.softcap = site.softcap;
+  info.row_sum = site.row_sum;
+  info.learned_sink = site.row_sum == "with_sink";
   // Keys that are not the queries' own positions: another sequence is attended to.
   if (site.queries != site.keys && info.calls == site.batch) info.kind = "cross";
   info.measured_by = site.measured_by;
@@ -97,7 +101,7 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
   }
   const SiteInfo& info = layout_.sites.at(index(id));
   try {
-    if (non_trigger_) non_trigger_ = non_trigger_->to(view.output.device());
+    if (non_trigger_) non_trigger_ = non_trigger_->to(view.rows().device());
     SiteBatch site = site_statistics(view, needs_, non_trigger_, masks_);
     if (site.batch != static_cast<std::int64_t>(sequences_.size()))
       throw InputError(fmt::format("it ran on {} sequences where {} were given", site.batch, sequences_.size()));
@@ -111,7 +115,8 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
     slots.after_first_k_sum = values_.add(first.after_first_k_sum),
     slots.selected_sum = values_.add(first.selected_sum);
     slots.renormalised_sum = values_.add(first.renormalised_sum),
-    slots.learned_sink_sum = values_.add(first.learned_sink_sum);
+    slots.learned_sink_sum = values_.add(needs_.learned_sink ? first.learned_sink_sum : at::Tensor());
+    slots.proxy_key_sum = values_.add(site.proxy_key_sum);
     slots.column_sum = values_.add_float(needs_.column_sums ? site.column_sum : at::Tensor());
     slots.entropy_sum = values_.add(site.entropy_sum);
     slots.normalised_entropy_sum = values_.add(site.normalised_entropy_sum);
@@ -121,6 +126,7 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
     slots.output_mean = values_.add(site.head_output_norm.mean),
     slots.output_last = values_.add(site.head_output_norm.last);
     site.first_keys = {};
+    site.proxy_key_sum = at::Tensor();
     site.column_sum = site.entropy_sum = site.normalised_entropy_sum = site.row_sum_error = at::Tensor();
     site.key_norm = site.value_norm = {};
     site.head_output_norm = {};
@@ -159,15 +165,18 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
   o.query_heads = site.heads, o.kv_heads = site.kv_heads;
   o.kind = layout_.sites.at(index(slots.id)).kind;
   o.visibility = site.visibility.size() == 1 ? site.visibility.front() : site.visibility.at(b);
-  if (const std::vector<double> sums = take(slots.key_sum); !sums.empty()) {
-    // Short sequences have fewer keys than are asked for: those beyond the last have no attention.
-    const std::size_t heads = static_cast<std::size_t>(site.heads), there = sums.size() / heads;
-    o.first_keys = needs_.first_keys;
-    o.first_key_sum.assign(heads * static_cast<std::size_t>(o.first_keys), 0);
+  // Short sequences have fewer keys than are asked for: those beyond the last have no attention.
+  const auto padded = [&](const std::vector<double>& sums) {
+    const auto heads = static_cast<std::size_t>(site.heads), wanted = static_cast<std::size_t>(needs_.first_keys),
+               there = sums.size() / heads;
+    std::vector<double> all(sums.empty() ? 0 : heads * wanted);
     for (std::size_t h = 0; h < heads; ++h)
       std::copy_n(sums.begin() + static_cast<std::ptrdiff_t>(h * there), there,
-                  o.first_key_sum.begin() + static_cast<std::ptrdiff_t>(h * static_cast<std::size_t>(o.first_keys)));
-  }
+                  all.begin() + static_cast<std::ptrdiff_t>(h * wanted));
+    return all;
+  };
+  o.first_key_sum = padded(take(slots.key_sum)), o.proxy_key_sum = padded(take(slots.proxy_key_sum));
+  if (!o.first_key_sum.empty()) o.first_keys = needs_.first_keys;
   o.first_query = take(slots.first_query), o.last_query = take(slots.last_query), o.tail_sum = take(slots.tail_sum);
   o.tail_rows = std::min(needs_.tail_window, site.queries);
   o.after_first_k_sum = take(slots.after_first_k_sum);
@@ -184,6 +193,9 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
                         columns.begin() + static_cast<std::ptrdiff_t>((b + 1) * width));
   }
   o.entropy_sum = take(slots.entropy_sum), o.normalised_entropy_sum = take(slots.normalised_entropy_sum);
+  const auto is_nan = [](double x) { return std::isnan(x); };
+  if (site.row_sum == "free" && std::any_of(o.entropy_sum.begin(), o.entropy_sum.end(), is_nan))
+    o.entropy_sum.clear(), o.normalised_entropy_sum.clear();  // weights below 0; a NaN among them is refused below
   o.key_norm_first = take(slots.key_first), o.key_norm_others = take(slots.key_others);
   o.value_norm_first = take(slots.value_first), o.value_norm_others = take(slots.value_others);
   o.head_output_norm_mean = take(slots.output_mean), o.head_output_norm_last = take(slots.output_last);

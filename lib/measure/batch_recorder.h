@@ -46,7 +46,7 @@ class BatchRecorder {
     SiteId id;
     SiteBatch batch;  // sizes, mask and visibility; its tensors are released
     std::size_t key_sum, first_query, last_query, tail_sum, after_first_k_sum, selected_sum, renormalised_sum,
-        learned_sink_sum;
+        learned_sink_sum, proxy_key_sum;
     std::size_t column_sum, entropy_sum, normalised_entropy_sum, row_sum_error;
     std::size_t key_first, key_others, value_first, value_others, output_mean, output_last;
   };

@@ -11,6 +11,7 @@
 #include "measure/measure.h"
 #include "measure/memory_peak.h"
 #include "measure/site_statistics.h"
+#include "observe/fused_attention.h"
 #include "observe/sdpa_forward.h"
 
 namespace sinkscope {
@@ -37,6 +38,7 @@ void run_plain(const InstrumentedModel& model, const std::vector<Batch>& batches
 std::vector<std::string> passes_of(const Needs& needs) {
   std::vector<std::string> passes;
   if (needs.first_keys > 0) passes.push_back("first keys");
+  if (needs.learned_sink) passes.push_back("learned sinks");
   if (needs.full_pass()) passes.push_back("all keys");
   if (needs.key_norms || needs.value_norms || needs.head_output_norms) passes.push_back("head norms");
   if (needs.streams()) passes.push_back("streams");
@@ -51,13 +53,18 @@ std::optional<AttentionCost> attention_cost(const InstrumentedModel& model, cons
   MaskCache masks;
   Taps taps;
   taps.site = [&](SiteId, const AttentionView& view) {
-    if (view.materialised()) return;
-    SdpaArguments arguments{view.query, view.key,       view.value, view.mask,
-                            0,          view.is_causal, view.scale, view.key.size(1) != view.query.size(1)};
+    if (view.weights.defined()) return;
+    const SdpaArguments arguments{
+        view.query, view.key,          view.value,       view.mask,
+        0,          view.score.causal, view.score.scale, view.key.size(1) != view.query.size(1)};
     const RecognisedMask* mask =
         view.mask ? &masks.recognise(*view.mask, view.query.size(2), view.key.size(2), 1) : nullptr;
     AttentionCall call = attention_call(view, mask);
-    forward += seconds_of([&] { call.lse = sdpa_forward(arguments).lse; });
+    const bool plain = view.score.window == 0 && view.score.chunk == 0 && view.score.softcap == 0 && !view.sink_logit;
+    forward += seconds_of([&] {
+      call.lse = plain ? sdpa_forward(arguments).lse
+                       : fused_attention({view.query, view.key, view.value, view.score, view.sink_logit}).lse;
+    });
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
     pass += seconds_of([&] { full_pass(call); });
   };

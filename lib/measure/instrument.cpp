@@ -13,6 +13,7 @@
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
+#include "graph/kinds.h"
 #include "graph/walk.h"
 #include "measure/device.h"
 #include "model/load_weights.h"
@@ -79,10 +80,11 @@ void check_sites(const InstrumentedModel& model, const FoundAttention& found, co
   if (!found.sites.empty()) return;
   std::string softmaxes;
   for (const LeftAlone& s : found.left_alone) softmaxes += fmt::format("\n  {} in '{}': {}", s.op, s.path, s.reason);
-  throw InputError(fmt::format(
-      "{}: found no attention in forward(). Looked for scaled_dot_product_attention and for a softmax between two "
-      "products of activations.{}{}",
-      path, softmaxes.empty() ? "" : " Left alone:", softmaxes));
+  throw InputError(
+      fmt::format("{}: found no attention in forward(). Looked for scaled_dot_product_attention, for a softmax between "
+                  "two products "
+                  "of activations and for sinkscope::fused_attention and sinkscope::attention.{}{}",
+                  path, softmaxes.empty() ? "" : " Left alone:", softmaxes));
 }
 
 /// Rows of the embedding that the ids index; empty if the graph has none on its input.
@@ -159,12 +161,13 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   {
     const FoundAttention found = find_attention(*flat.graph);
     check_sites(model, found, config);
-    for (const Site& site : found.sites) site_paths.insert(site.info.path);
+    for (const Site& site : found.sites) site_paths.insert(site.module);
   }
   const auto blocks = find_blocks(model.loaded.module, site_paths);
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
   std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites);
+  find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);
   std::vector<Site>& sites = found.sites;

@@ -170,4 +170,39 @@ RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weig
       weights.size(2), weights.size(3), first_keys);
 }
 
+RecognisedMask recognise_weights(const at::Tensor& weights, std::int64_t first_keys) {
+  return recognise(
+      [&](std::int64_t begin, std::int64_t end) {
+        return (weights.narrow(2, begin, end - begin) != 0).any(1, true).any(0, true);
+      },
+      weights.size(2), weights.size(3), first_keys);
+}
+
+RecognisedMask mask_of(const ScoreFunction& score, std::int64_t queries, std::int64_t keys, std::int64_t first_keys) {
+  RecognisedMask mask;
+  mask.exact = true;
+  const bool window = score.window > 0, chunk = score.chunk > 0;
+  if (!window || !chunk) {
+    mask.kind = !score.causal ? MaskKind::none : window ? MaskKind::window : chunk ? MaskKind::chunk : MaskKind::causal;
+    mask.width = window ? score.window : score.chunk;
+    mask.visibility = {shared(!score.causal ? Visibility::full(queries, keys)
+                              : window      ? Visibility::window(queries, score.window)
+                              : chunk       ? Visibility::chunk(queries, score.chunk)
+                                            : Visibility::causal(queries, keys))};
+    return mask;
+  }
+  const std::int64_t leading = std::min(first_keys, keys);
+  std::vector<std::int64_t> counts;
+  std::vector<std::uint8_t> seen;
+  for (std::int64_t i = 0; i < queries; ++i) {
+    counts.push_back(score.end_key(i, keys) - score.first_key(i));
+    for (std::int64_t k = 0; k < leading; ++k) seen.push_back(score.visible(i, k, keys) ? 1 : 0);
+  }
+  mask.kind = MaskKind::other;
+  mask.visible_keys = at::tensor(counts, at::kDouble).view({1, 1, queries});
+  mask.visibility = {
+      shared(Visibility::other(MaskKind::other, keys, true, std::move(counts), leading, std::move(seen)))};
+  return mask;
+}
+
 }  // namespace sinkscope

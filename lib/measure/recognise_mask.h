@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "kernels/score_function.h"
 #include "metric/visibility.h"
 
 namespace sinkscope {
@@ -35,5 +36,13 @@ RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std:
 /// Where a model built the matrix itself: a pair is masked if its score is below any finite one, or if its score lies
 /// under kMaskedBelow and its probability is exactly 0. scores, weights: [B, H, Q, K].
 RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weights, std::int64_t first_keys);
+
+/// Of weights [B, H, Q, K] that an author declared: a key is visible to a query if any sequence or head gives it
+/// weight.
+RecognisedMask recognise_weights(const at::Tensor& weights, std::int64_t first_keys);
+
+/// What a score function lets `length` queries see of as many keys: as declared, also where the sequence is too short
+/// to show a window or a chunk. Not causal: `keys` keys, all visible.
+RecognisedMask mask_of(const ScoreFunction& score, std::int64_t queries, std::int64_t keys, std::int64_t first_keys);
 
 }  // namespace sinkscope

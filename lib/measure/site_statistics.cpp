@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::size_t kCachedMasks = 2;  // models alternate between a full and a windowed mask
 
+/// The proxy of weights w with any row sum is |w_ij| / (sum_j |w_ij| + kProxyEpsilon) (docs/metrics.md).
+constexpr double kProxyEpsilon = 1e-8;
+
 std::shared_ptr<const Visibility> shared(Visibility v) { return std::make_shared<const Visibility>(std::move(v)); }
 
 /// [1, 1, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
@@ -28,9 +31,9 @@ at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_
   return at::where(visible > 1, visible.log().reciprocal(), at::zeros({}, at::kDouble)).to(device);
 }
 
-/// entropy [B, H, Q]; row_sum [B, H, Q].
+/// entropy [B, H, Q]; row_sum [B, H, Q]; sink_mass [B, H, Q], what the rows leave to a learned sink, or undefined.
 void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy, const at::Tensor& row_sum,
-                 const at::Tensor& visible_keys) {
+                 const at::Tensor& visible_keys, const at::Tensor& sink_mass) {
   if (needs.entropy) {
     const at::Tensor inverse_log = inverse_log_visible(site, visible_keys, entropy.device());
     // A query that sees one key has no entropy; the kernels' rounding would say 1e-7.
@@ -39,12 +42,17 @@ void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy,
     site.normalised_entropy_sum = (wide * inverse_log).sum(-1);
   }
   if (site.queries == 0) return;
-  at::Tensor error = (row_sum.to(at::kDouble) - 1).abs();
+  at::Tensor error = row_sum.to(at::kDouble) - 1;
+  if (site.row_sum == "free") error = row_sum - row_sum;  // NaN and infinity are still found
+  if (sink_mass.defined()) error = error + sink_mass;
+  error = error.abs();
   if (visible_keys.defined())
     error = at::where(visible_keys.to(error.device()) > 0, error, at::zeros({}, error.options()));
   // A row whose own sum is right must also have reached the columns.
-  const at::Tensor lost = (site.column_sum.sum(-1, false, at::kDouble) - row_sum.sum(-1, false, at::kDouble)).abs();
-  site.row_sum_error = at::maximum(error.amax(-1), lost / static_cast<double>(site.queries));
+  const at::Tensor total = row_sum.sum(-1, false, at::kDouble);
+  at::Tensor lost = (site.column_sum.sum(-1, false, at::kDouble) - total).abs() / static_cast<double>(site.queries);
+  if (site.row_sum == "free") lost = lost / (1 + total.abs());
+  site.row_sum_error = at::maximum(error.amax(-1), lost);
 }
 
 void norms(SiteBatch& site, const AttentionView& view, const Needs& needs) {
@@ -75,28 +83,28 @@ SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::opti
   site.batch = view.query.size(0), site.heads = view.query.size(1), site.queries = view.query.size(2);
   site.kv_heads = view.key.size(1), site.keys = view.key.size(2), site.head_dim = view.query.size(3);
   site.row_sum_tolerance = view.query.element_size() < 4 ? 2e-2 : 1e-3;
-  at::Tensor visible_keys;
-  const RecognisedMask* mask = nullptr;
-  if (view.mask) {
-    mask = &masks.recognise(*view.mask, site.queries, site.keys, std::max(needs.first_keys, needs.after_first_k));
-    set_mask(site, *mask);
-    visible_keys = mask->visible_keys;
-  } else {
-    site.mask = view.is_causal ? MaskKind::causal : MaskKind::none;
-    site.visibility = {shared(view.is_causal ? Visibility::causal(site.queries, site.keys)
-                                             : Visibility::full(site.queries, site.keys))};
-  }
+  const std::int64_t first_keys = std::max(needs.first_keys, needs.after_first_k);
+  const RecognisedMask* mask = view.mask ? &masks.recognise(*view.mask, site.queries, site.keys, first_keys) : nullptr;
+  const RecognisedMask seen = mask != nullptr ? *mask : mask_of(view.score, site.queries, site.keys, first_keys);
+  set_mask(site, seen);
+  site.softcap = view.score.softcap;
+  if (view.sink_logit) site.row_sum = "with_sink";
   AttentionCall call = attention_call(view, mask);
   std::string why;
   const bool fused = full_pass_is_fused(call, &why);
   site.measured_by = fused ? "fused" : "blocks";
   if (!fused) site.reason = why;
-  if (!call.lse.defined() && (needs.first_keys > 0 || needs.full_pass())) call.lse = log_sum_exp(call);
+  if (!call.lse.defined() && (needs.first_keys > 0 || needs.full_pass() || needs.learned_sink))
+    call.lse = log_sum_exp(call);
+  at::Tensor sink_mass;
+  if (call.sink_logit && (needs.full_pass() || needs.learned_sink))
+    sink_mass = (call.sink_logit->to(at::kDouble).view({1, -1, 1}) - call.lse).exp_();
   if (needs.first_keys > 0) site.first_keys = first_keys_sums(call, first_keys_request(site, needs, non_trigger));
+  if (needs.learned_sink && sink_mass.defined()) site.first_keys.learned_sink_sum = sink_mass.sum(-1);
   if (needs.full_pass()) {
     const FullPass pass = full_pass(call);
     site.column_sum = pass.column_sum.to(at::kFloat);
-    reduce_rows(site, needs, pass.entropy, pass.row_sum, visible_keys);
+    reduce_rows(site, needs, pass.entropy, pass.row_sum, seen.visible_keys, sink_mass);
   }
   norms(site, view, needs);
   return site;
@@ -125,6 +133,21 @@ FirstKeysSums first_keys_of(const at::Tensor& weights, const FirstKeysRequest& r
   return sums;
 }
 
+/// Sum over queries of A[i, 0] / rest[i]; a row that gives key 0 nothing adds nothing. rest [B, H, Q] float64.
+at::Tensor renormalised_sum(const at::Tensor& weights, const at::Tensor& rest) {
+  if (weights.size(3) == 0) return at::zeros({weights.size(0), weights.size(1)}, rest.options());
+  const at::Tensor first = weights.select(3, 0).to(at::kDouble);
+  return at::where(first == 0, at::zeros({}, first.options()), first / rest).sum(-1);
+}
+
+/// Column sums, entropies and the check of the row sums from the matrix itself, p [B, H, Q, K] float32.
+void full_pass_of(SiteBatch& site, const Needs& needs, const at::Tensor& p, const RecognisedMask& mask,
+                  const at::Tensor& sink_mass) {
+  site.column_sum = p.sum(2, false, at::kDouble).to(at::kFloat);
+  reduce_rows(site, needs, at::xlogy(p, p).sum(-1, false, at::kDouble).neg(), p.sum(-1, false, at::kDouble),
+              mask.visible_keys, sink_mass);
+}
+
 SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
   SiteBatch site;
   site.batch = view.weights.size(0), site.heads = view.weights.size(1), site.queries = view.weights.size(2);
@@ -144,14 +167,43 @@ SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::o
   const RecognisedMask mask =
       recognise_scores(view.scores, view.weights, std::max(needs.first_keys, needs.after_first_k));
   set_mask(site, mask);
-  if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
-  if (needs.full_pass()) {
-    const at::Tensor p = view.weights.to(at::kFloat);
-    site.column_sum = p.sum(2, false, at::kDouble).to(at::kFloat);
-    reduce_rows(site, needs, at::xlogy(p, p).sum(-1, false, at::kDouble).neg(), p.sum(-1, false, at::kDouble),
-                mask.visible_keys);
+  at::Tensor sink_mass;
+  if (view.sink_mass.defined()) {
+    site.row_sum = "with_sink";
+    sink_mass = view.sink_mass.to(at::kDouble);
   }
+  if (needs.first_keys > 0) {
+    site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
+    if (sink_mass.defined()) site.first_keys.renormalised_sum = renormalised_sum(view.weights, 1 - sink_mass);
+  }
+  if (needs.learned_sink && sink_mass.defined()) site.first_keys.learned_sink_sum = sink_mass.sum(-1);
+  if (needs.full_pass()) full_pass_of(site, needs, view.weights.to(at::kFloat), mask, sink_mass);
   norms(site, view, needs);
+  return site;
+}
+
+/// Weights that an author declared. Where rows may have any sum there is also the proxy of docs/metrics.md.
+SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
+  SiteBatch site;
+  site.batch = view.weights.size(0), site.heads = view.weights.size(1), site.queries = view.weights.size(2);
+  site.keys = view.weights.size(3);
+  site.row_sum_tolerance = view.weights.element_size() < 4 ? 2e-2 : 1e-3;
+  site.measured_by = "marked";
+  site.reason = "the author declared this tensor as attention";
+  const RecognisedMask mask = recognise_weights(view.weights, std::max(needs.first_keys, needs.after_first_k));
+  set_mask(site, mask);
+  if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
+  const at::Tensor p = view.weights.to(at::kFloat);
+  if (!view.probability) {
+    site.row_sum = "free";
+    if (needs.first_keys > 0) {
+      const std::int64_t count = std::min(needs.first_keys, site.keys);
+      const at::Tensor sums = p.abs().sum({-1}, true, at::kDouble) + kProxyEpsilon;
+      site.proxy_key_sum = (p.narrow(3, 0, count).abs().to(at::kDouble) / sums).sum(2);
+      if (count > 0) site.first_keys.renormalised_sum = site.proxy_key_sum.select(2, 0).clone();
+    }
+  }
+  if (needs.full_pass()) full_pass_of(site, needs, p, mask, {});
   return site;
 }
 
@@ -175,8 +227,8 @@ AttentionCall attention_call(const AttentionView& view, const RecognisedMask* ma
   call.query = view.query;
   call.key = view.key;
   call.lse = view.lse;
-  call.score.scale = view.scale;
-  call.score.causal = view.is_causal;
+  call.score = view.score;
+  call.sink_logit = view.sink_logit;
   if (mask == nullptr) return call;
   if (!mask->exact || mask->kind == MaskKind::other) {
     call.mask = *view.mask;
@@ -192,6 +244,7 @@ AttentionCall attention_call(const AttentionView& view, const RecognisedMask* ma
 
 SiteBatch site_statistics(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
                           MaskCache& masks) {
+  if (view.marked()) return of_marked(view, needs, non_trigger);
   return view.materialised() ? of_weights(view, needs, non_trigger) : of_sdpa(view, needs, non_trigger, masks);
 }
 

@@ -18,21 +18,24 @@
 
 namespace sinkscope {
 
-/// B sequences, H query heads, G KV heads, Q queries, K keys. Tensors that no metric needs are undefined. On the
-/// model's device.
+/// B sequences, H query heads, G KV heads (0 where there are none: marked weights), Q queries, K keys. Tensors that no
+/// metric needs are undefined. On the model's device.
 struct SiteBatch {
   std::int64_t batch = 0, heads = 0, kv_heads = 0, head_dim = 0, queries = 0, keys = 0;
   MaskKind mask = MaskKind::none;
   std::int64_t mask_width = 0;
   std::vector<std::shared_ptr<const Visibility>> visibility;  ///< one for all sequences, or one each
-  std::string measured_by;                                    ///< fused | blocks | materialised
+  std::string measured_by;                                    ///< fused | blocks | materialised | marked
   std::optional<std::string> reason;                          ///< why not fused
+  double softcap = 0;                                         ///< 0: none
+  std::string row_sum = "one";                                ///< one | with_sink | free
   FirstKeysSums first_keys;                                   ///< [B, H, ...] float64
-  at::Tensor column_sum;                                      ///< [B, H, K] float32
-  at::Tensor entropy_sum;                                     ///< [B, H] float64
-  at::Tensor normalised_entropy_sum;                          ///< [B, H] float64
-  at::Tensor row_sum_error;         ///< [B, H] float64: largest distance of a row sum from what it should be
-  double row_sum_tolerance = 1e-3;  ///< beyond it a head has no value: 1e-3 in float32, 2e-2 in 16 bit
+  at::Tensor proxy_key_sum;           ///< [B, H, first keys] float64: key_sum of the proxy; where rows are free
+  at::Tensor column_sum;              ///< [B, H, K] float32
+  at::Tensor entropy_sum;             ///< [B, H] float64
+  at::Tensor normalised_entropy_sum;  ///< [B, H] float64
+  at::Tensor row_sum_error;           ///< [B, H] float64: largest distance of a row sum from what it should be
+  double row_sum_tolerance = 1e-3;    ///< beyond it a head has no value: 1e-3 in float32, 2e-2 in 16 bit
   FirstAndOthers key_norm, value_norm;
   MeanAndLast head_output_norm;
 };

@@ -38,14 +38,17 @@ at::Tensor plain_output(const InstrumentedModel& model, const at::Tensor& ids, c
 /// The first sequences of a call, as many as the materialised matrix is reasonable for.
 AttentionView first_sequences(AttentionView view) {
   constexpr std::int64_t kElements = std::int64_t{1} << 26;
-  const std::int64_t queries = view.output.size(2), matrix = view.output.size(1) * queries * view.key.size(2);
-  const std::int64_t batch = view.output.size(0);
+  const at::Tensor& rows = view.rows();
+  const std::int64_t batch = rows.size(0), queries = rows.size(2);
+  const std::int64_t keys = view.weights.defined() ? view.weights.size(3) : view.key.size(2);
+  const std::int64_t matrix = rows.size(1) * queries * keys;
   const std::int64_t kept =
       queries > kVerifiedLength ? 1 : std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, matrix), 1, batch);
   const auto cut = [&](at::Tensor& x) {
     if (x.defined() && x.dim() > 0 && x.size(0) == batch) x = x.narrow(0, 0, kept);
   };
-  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.lse, &view.weights, &view.scores})
+  for (at::Tensor* x :
+       {&view.key, &view.value, &view.output, &view.query, &view.lse, &view.weights, &view.scores, &view.sink_mass})
     cut(*x);
   if (view.mask && view.mask->dim() == 4) cut(*view.mask);
   return view;

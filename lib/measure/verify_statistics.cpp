@@ -79,6 +79,7 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
     row.query = call.query.narrow(2, i, 1);
     const at::Tensor k = call.key.to(at::kDouble).repeat_interleave(group, 1);
     at::Tensor s = at::matmul(row.query.to(at::kDouble), k.transpose(-1, -2)) * call.score.scale;  // [B, H, 1, K]
+    if (call.score.softcap > 0) s = (s / call.score.softcap).tanh() * call.score.softcap;
     at::Tensor hidden = at::ones({keys}, at::TensorOptions(at::kBool).device(s.device()));
     const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i, keys);
     if (end > first) hidden.narrow(0, first, end - first).fill_(false);
@@ -87,8 +88,10 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
       const at::Tensor all = call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).narrow(2, i, 1);
       s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
     }
-    const at::Tensor p = at::softmax(s, -1).squeeze(2);
-    errors.compare("log_sum_exp", call.lse.select(2, i), at::logsumexp(s, {-1}).squeeze(2), false);
+    at::Tensor lse = at::logsumexp(s, {-1}).squeeze(2);
+    if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(at::kDouble).view({1, -1}));
+    const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp();
+    errors.compare("log_sum_exp", call.lse.select(2, i), lse, false);
     errors.compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0),
                    p.select(2, 0), false);
     if (pass.entropy.defined())
@@ -116,9 +119,15 @@ std::vector<std::pair<std::string, Number>> ErrorTable::entries() const { return
 void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& errors) {
   MaskCache masks;
   const SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
+  if (view.marked()) {
+    compare_matrix(site, needs, view.weights.to(at::kDouble), errors);
+    return;
+  }
   compare_norms(site, view, errors);
   if (view.materialised()) {
-    compare_matrix(site, needs, at::softmax(view.scores.to(at::kDouble), -1), errors);
+    at::Tensor p = at::softmax(view.scores.to(at::kDouble), -1);
+    if (view.sink_mass.defined()) p = p * (1 - view.sink_mass.to(at::kDouble)).unsqueeze(-1);
+    compare_matrix(site, needs, p, errors);
     return;
   }
   const RecognisedMask* mask =
@@ -127,9 +136,12 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
   AttentionCall call = attention_call(view, mask);
   if (site.queries <= kVerifiedLength) {
     call.mask = view.mask;  // the reference takes the mask itself, not what was recognised
-    if (view.mask) call.score = {.scale = view.scale, .causal = view.is_causal};
+    if (view.mask) call.score = view.score;
     const Reference truth = reference(call);
     compare_matrix(site, needs, truth.probabilities, errors);
+    if (site.first_keys.learned_sink_sum.defined() && site.queries > 0)
+      errors.compare("learned_sink_mass", site.first_keys.learned_sink_sum / static_cast<double>(site.queries),
+                     1 - truth.pass.row_sum.mean(-1), false);
     if (view.lse.defined())
       errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, false);
   } else {

@@ -24,8 +24,9 @@ struct Sequence {
 struct SiteObservation {
   const Sequence* sequence = nullptr;
   SiteId site{};
-  std::int64_t query_heads = 0, kv_heads = 0;
-  std::string kind = "self";                     ///< self | cross
+  std::int64_t query_heads = 0;
+  std::int64_t kv_heads = 0;  ///< 0 where no keys, values and outputs are known (weights that an author declared)
+  std::string kind = "self";  ///< self | cross
   std::shared_ptr<const Visibility> visibility;  ///< the same for all heads
 
   /// [H] 0 where the head has a NaN or a row whose sum is far from what it should be: such a sample has no value.
@@ -44,8 +45,15 @@ struct SiteObservation {
   std::vector<double>
       renormalised_sum;  ///< [H]: sum over queries of A[i, 0] / sum_j A[i, j]; only where rows do not sum to one
 
-  std::vector<float> column_sum;    ///< [H, K]: sum over queries of A[i, j]
-  std::vector<double> entropy_sum;  ///< [H]: sum over queries of -sum_j A ln A, nats, not renormalised
+  /// [H, first_keys]: as first_key_sum, of the proxy |A[i, k]| / (sum_j |A[i, j]| + 1e-8); only where rows may have any
+  /// sum (row_sum `free`).
+  std::vector<double> proxy_key_sum;
+  /// What alpha is made of: first_key_sum, or the proxy's.
+  const std::vector<double>& importance_sum() const { return proxy_key_sum.empty() ? first_key_sum : proxy_key_sum; }
+
+  std::vector<float> column_sum;  ///< [H, K]: sum over queries of A[i, j]
+  std::vector<double>
+      entropy_sum;  ///< [H]: sum over queries of -sum_j A ln A, nats, not renormalised; empty for negative weights
   std::vector<double>
       normalised_entropy_sum;  ///< [H]: sum over queries of H_i / ln(visible keys), 0 where one key is visible
   std::vector<double>

@@ -32,6 +32,7 @@ bool valid_head(const Site& site, const Matrix& attention) {
     if (!std::isfinite(total)) return false;
     const bool is_query = site.mask.visible(static_cast<std::int64_t>(i)) > 0;
     if (site.row_sum == "one" && is_query && std::abs(total - 1) > 1e-3) return false;
+    if (site.row_sum == "with_sink" && total > 1 + 1e-3) return false;
   }
   return true;
 }
@@ -43,23 +44,39 @@ double entropy(const std::vector<double>& row) {
   return total;
 }
 
+/// |w_ij| / (sum_j |w_ij| + 1e-8).
+Matrix proxy_of(Matrix weights) {
+  for (std::vector<double>& row : weights) {
+    for (double& w : row) w = std::abs(w);
+    const double total = sum(row);
+    for (double& w : row) w /= total + 1e-8;
+  }
+  return weights;
+}
+
 /// Adds the statistics of head `h`, whose attention is `a` [Q][K].
 void add_head(SiteObservation& o, const Site& site, const Matrix& a, std::size_t h, const Needs& needs) {
   const Visibility& mask = site.mask;
+  const bool free = site.row_sum == "free";
+  const Matrix p = free ? proxy_of(a) : a;
   const std::size_t queries = a.size(), keys = size(mask.keys());
   const std::size_t tail_begin = queries - std::min(queries, size(needs.tail_window));
   for (std::size_t i = 0; i < queries; ++i) {
     const std::int64_t visible = mask.visible(static_cast<std::int64_t>(i));
     if (visible == 0) continue;
-    for (std::size_t k = 0; k < std::min(keys, size(o.first_keys)); ++k)
+    for (std::size_t k = 0; k < std::min(keys, size(o.first_keys)); ++k) {
       o.first_key_sum[h * size(o.first_keys) + k] += a[i][k];
+      if (free) o.proxy_key_sum[h * size(o.first_keys) + k] += p[i][k];
+    }
     if (i >= tail_begin) o.tail_sum[h] += a[i][0];
     for (std::size_t k = 0; k < std::min(keys, size(needs.after_first_k)); ++k)
       if (i >= size(needs.after_first_k)) o.after_first_k_sum[h] += a[i][k];
     const bool is_trigger = i < o.sequence->ids.size() && std::find(needs.triggers.begin(), needs.triggers.end(),
                                                                     o.sequence->ids[i]) != needs.triggers.end();
     if (!is_trigger) o.non_trigger_sum[h] += a[i][0];
-    if (!o.renormalised_sum.empty() && sum(a[i]) > 0) o.renormalised_sum[h] += a[i][0] / sum(a[i]);
+    if (free) o.renormalised_sum[h] += p[i][0];
+    if (site.row_sum == "with_sink" && sum(a[i]) > 0) o.renormalised_sum[h] += a[i][0] / sum(a[i]);
+    if (!o.learned_sink_sum.empty()) o.learned_sink_sum[h] += 1 - sum(a[i]);
     for (std::size_t j = 0; j < keys; ++j) o.column_sum[h * keys + j] += static_cast<float>(a[i][j]);
     o.entropy_sum[h] += entropy(a[i]);
     if (visible > 1) o.normalised_entropy_sum[h] += entropy(a[i]) / std::log(static_cast<double>(visible));
@@ -150,12 +167,19 @@ SiteObservation observe(const Site& site, const Sequence& sequence, SiteId id, c
                          &o.entropy_sum, &o.normalised_entropy_sum})
     per_head->resize(heads);
   if (site.row_sum != "one") o.renormalised_sum.resize(heads);
+  if (site.row_sum == "with_sink") o.learned_sink_sum.resize(heads);
+  if (site.row_sum == "free") o.proxy_key_sum.resize(heads * size(o.first_keys));
   o.column_sum.resize(heads * keys);
   for (std::size_t h = 0; h < heads; ++h) {
     o.valid.push_back(valid_head(site, site.heads[h]) ? 1 : 0);
     add_head(o, site, site.heads[h], h, needs);
+    if (site.marked) continue;
     o.head_output_norm_mean.push_back(sum(output_norms[h]) / static_cast<double>(queries));
     o.head_output_norm_last.push_back(output_norms[h].empty() ? kNaN : output_norms[h].back());
+  }
+  if (site.marked) {
+    o.kv_heads = 0;
+    return o;
   }
   for (const std::vector<double>& norms : key_norms) {
     o.key_norm_first.push_back(norms.at(0));
@@ -235,7 +259,11 @@ Layout layout_of(const std::vector<Input>& inputs) {
       info.kind = site.kind;
       info.mask = name_of(site.mask.kind());
       info.query_heads = static_cast<std::int64_t>(site.heads.size());
-      info.kv_heads = static_cast<std::int64_t>(site.value_norms.empty() ? site.heads.size() : site.value_norms.size());
+      info.row_sum = site.row_sum;
+      info.learned_sink = site.row_sum == "with_sink";
+      if (!site.marked)
+        info.kv_heads =
+            static_cast<std::int64_t>(site.value_norms.empty() ? site.heads.size() : site.value_norms.size());
       layout.sites.push_back(info);
     }
     for (std::size_t s = layout.streams.size(); s < input.streams.size(); ++s)

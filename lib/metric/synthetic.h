@@ -34,7 +34,10 @@ struct Site {
   std::vector<Matrix> heads;  ///< [H] of [Q][K]
   Visibility mask = Visibility::causal(0, 0);
   std::string kind = "self";
-  std::string row_sum = "one";    ///< one | free: `free` rows are not checked and are also reported renormalised
+  /// one | with_sink | free. with_sink: what a row lacks to one goes to a learned sink. free: rows are not checked and
+  /// have a proxy. Both are also reported renormalised.
+  std::string row_sum = "one";
+  bool marked = false;            ///< weights alone: no keys, values and outputs
   Matrix key_norms = {};          ///< [G][K]; default: G = H, all 1
   Matrix value_norms = {};        ///< [G][K]; default: G = H, all 1
   Matrix head_output_norms = {};  ///< [H][Q]; default: all 1

@@ -5,27 +5,36 @@
 
 #include <optional>
 
+#include "kernels/score_function.h"
+
 namespace sinkscope {
 
 /// B sequences, H query heads, G KV heads, Q queries, K keys, D head dim. Tensors are the model's own: read, never
-/// written.
+/// written. Undefined where a form of attention does not have them.
 struct AttentionView {
   at::Tensor key;     ///< [B, G, K, D], after RoPE and QK-norm, before any repetition of KV heads
   at::Tensor value;   ///< [B, G, K, Dv]
   at::Tensor output;  ///< [B, H, Q, Dv]: A V, before the output projection
 
-  // Scaled dot-product attention: the matrix does not exist.
-  at::Tensor query;                ///< [B, H, Q, D]
-  std::optional<at::Tensor> mask;  ///< bool (true: visible) or additive
-  bool is_causal = false;
-  double scale = 1;
-  at::Tensor lse;  ///< [B, H, Q] from the forward operator itself; undefined if the backend gave none
+  // Scaled dot-product attention, sinkscope::fused_attention: the matrix does not exist.
+  at::Tensor query;                      ///< [B, H, Q, D]
+  std::optional<at::Tensor> mask;        ///< bool (true: visible) or additive
+  ScoreFunction score;                   ///< what makes logits of q . k, besides `mask`
+  std::optional<at::Tensor> sink_logit;  ///< [H] learned sinks
+  at::Tensor lse;  ///< [B, H, Q] from the forward operator itself, sinks included; undefined if the backend gave none
 
   // Materialised attention.
-  at::Tensor weights;  ///< [B, H, Q, K] output of the softmax; undefined for scaled dot-product attention
-  at::Tensor scores;   ///< [B, H, Q, K] input of the softmax: masked entries are -inf or the lowest finite value
+  at::Tensor weights;    ///< [B, H, Q, K] output of the softmax
+  at::Tensor scores;     ///< [B, H, Q, K] input of the softmax: masked entries are -inf or the lowest finite value
+  at::Tensor sink_mass;  ///< [B, H, Q] float32: what the softmax gave to a learned sink; undefined without one
 
-  bool materialised() const { return weights.defined(); }
+  // Marked attention: `weights` alone, as the author declared them.
+  bool probability = true;  ///< rows sum to one; false: weights of any sum and sign
+
+  bool materialised() const { return weights.defined() && scores.defined(); }
+  bool marked() const { return weights.defined() && !scores.defined(); }
+  /// [B, H, Q, ...]: a tensor that every form has.
+  const at::Tensor& rows() const { return weights.defined() ? weights : query; }
 };
 
 }  // namespace sinkscope

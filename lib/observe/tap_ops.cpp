@@ -9,6 +9,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "observe/fused_attention.h"
 #include "observe/sdpa_forward.h"
 
 namespace sinkscope {
@@ -32,7 +33,20 @@ void add_head_dim(AttentionView& view) {
   for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.weights, &view.scores})
     if (x->defined()) *x = x->unsqueeze(1);
   if (view.mask && view.mask->dim() == 3) view.mask = view.mask->unsqueeze(1);
+  if (view.sink_mass.defined()) view.sink_mass = view.sink_mass.unsqueeze(1);
   view.lse = at::Tensor();
+}
+
+/// KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
+void set_keys(AttentionView& view, const at::Tensor& key, const at::Tensor& value, const at::Tensor& key_heads,
+              const at::Tensor& value_heads) {
+  const auto groups = [](const at::Tensor& heads, const at::Tensor& all) {
+    return heads.dim() == 4 && all.dim() == 4 && heads.size(0) == all.size(0) && heads.size(1) > 0 &&
+           all.size(1) % heads.size(1) == 0 && heads.size(2) == all.size(2) && heads.size(3) == all.size(3);
+  };
+  const bool grouped = groups(key_heads, key) && groups(value_heads, value) && key_heads.size(1) == value_heads.size(1);
+  view.key = (grouped ? key_heads : key).detach();
+  view.value = (grouped ? value_heads : value).detach();
 }
 
 at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -53,20 +67,12 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
           fmt::format("attention on tensors of rank {}; [batch, heads, length, dim] is needed", query.dim()));
     const at::NoGradGuard no_grad;
     AttentionView view;
-    // KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
-    const auto groups = [](const at::Tensor& heads, const at::Tensor& all) {
-      return heads.dim() == 4 && all.dim() == 4 && heads.size(0) == all.size(0) && heads.size(1) > 0 &&
-             all.size(1) % heads.size(1) == 0 && heads.size(2) == all.size(2) && heads.size(3) == all.size(3);
-    };
-    const bool grouped =
-        groups(key_heads, key) && groups(value_heads, value) && key_heads.size(1) == value_heads.size(1);
-    view.key = (grouped ? key_heads : key).detach();
-    view.value = (grouped ? value_heads : value).detach();
+    set_keys(view, key, value, key_heads, value_heads);
     view.query = query.detach();
     view.output = result.output.detach();
     view.mask = mask;
-    view.is_causal = is_causal;
-    view.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
+    view.score.causal = is_causal;
+    view.score.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
     if (view.output.dim() == 3) add_head_dim(view);
     current->taps->site(SiteId{site}, view);
@@ -74,8 +80,31 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
   return result.output;
 }
 
+at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                   std::optional<double> scale, std::int64_t window, std::int64_t chunk, double softcap,
+                                   const std::optional<at::Tensor>& sinks, const at::Tensor& key_heads,
+                                   const at::Tensor& value_heads, std::int64_t site) {
+  const FusedAttentionArguments arguments{query, key, value,
+                                          fused_attention_score(scale, window, chunk, softcap, query.size(-1)), sinks};
+  const SdpaResult result = fused_attention(arguments);
+  guarded([&] {
+    if (!current->taps->site) return;
+    const at::NoGradGuard no_grad;
+    AttentionView view;
+    set_keys(view, key, value, key_heads, value_heads);
+    view.query = query.detach();
+    view.output = result.output.detach();
+    view.score = arguments.score;
+    if (sinks) view.sink_logit = sinks->detach();
+    view.lse = result.lse.detach();
+    current->taps->site(SiteId{site}, view);
+  });
+  return result.output;
+}
+
 at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, const at::Tensor& scores,
-                           const at::Tensor& key, bool key_is_transposed, const at::Tensor& value, std::int64_t site) {
+                           const at::Tensor& key, bool key_is_transposed, const at::Tensor& value,
+                           const std::optional<at::Tensor>& with_sink, std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
     if (weights.dim() != 4 && weights.dim() != 3)
@@ -88,10 +117,29 @@ at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, 
     view.scores = scores.detach();
     view.key = key_is_transposed ? key.detach().transpose(-1, -2) : key.detach();
     view.value = value.detach();
+    if (with_sink)
+      view.sink_mass = with_sink->detach().sum({-1}, false, at::kFloat) - view.weights.sum({-1}, false, at::kFloat);
     if (view.output.dim() == 3) add_head_dim(view);
     current->taps->site(SiteId{site}, view);
   });
   return output;
+}
+
+at::Tensor observe_marked(const at::Tensor& weights, bool probability, std::int64_t site) {
+  guarded([&] {
+    if (!current->taps->site) return;
+    if ((weights.dim() != 4 && weights.dim() != 3) || !weights.is_floating_point())
+      throw InputError(
+          fmt::format("marked attention of type {} and rank {}; floating [batch, heads, queries, keys] or "
+                      "[batch, queries, keys] is needed",
+                      c10::toString(weights.scalar_type()), weights.dim()));
+    const at::NoGradGuard no_grad;
+    AttentionView view;
+    view.weights = weights.dim() == 3 ? weights.detach().unsqueeze(1) : weights.detach();
+    view.probability = probability;
+    current->taps->site(SiteId{site}, view);
+  });
+  return weights;
 }
 
 at::Tensor tap_stream(const at::Tensor& x, std::int64_t stream) {
@@ -113,12 +161,14 @@ RunScope::~RunScope() { current = outer_; }
 TORCH_LIBRARY(sinkscope, m) {
   m.def(
       "observe_sdpa(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, bool is_causal, float? "
-      "scale, "
-      "bool enable_gqa, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
+      "scale, bool enable_gqa, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
+  m.def(
+      "observe_fused_attention(Tensor query, Tensor key, Tensor value, float? scale, int window, int chunk, float "
+      "softcap, Tensor? sinks, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
   m.def(
       "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor key, bool key_is_transposed, Tensor "
-      "value, "
-      "int site) -> Tensor(a)");
+      "value, Tensor? with_sink, int site) -> Tensor(a)");
+  m.def("observe_marked(Tensor(a) weights, bool probability, int site) -> Tensor(a)");
   m.def("tap_stream(Tensor(a) x, int stream) -> Tensor(a)");
   m.def("block_input(Tensor(a) x, int call, int argument) -> Tensor(a)");
   m.def("block_output(Tensor(a) x, int call) -> Tensor(a)");
@@ -127,7 +177,9 @@ TORCH_LIBRARY(sinkscope, m) {
 // Composite: output, gradients and forward derivatives are the model's own.
 TORCH_LIBRARY_IMPL(sinkscope, CompositeImplicitAutograd, m) {
   m.impl("observe_sdpa", observe_sdpa);
+  m.impl("observe_fused_attention", observe_fused_attention);
   m.impl("observe_weights", observe_weights);
+  m.impl("observe_marked", observe_marked);
   m.impl("tap_stream", tap_stream);
   m.impl("block_input", identity3);
   m.impl("block_output", identity2);

@@ -34,7 +34,7 @@ at::Tensor run(const std::shared_ptr<torch::jit::Graph>& graph, const torch::jit
 
 std::set<std::string> paths_of(const std::vector<Site>& sites) {
   std::set<std::string> paths;
-  for (const Site& site : sites) paths.insert(site.info.path);
+  for (const Site& site : sites) paths.insert(site.module);
   return paths;
 }
 

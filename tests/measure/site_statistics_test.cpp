@@ -168,7 +168,7 @@ TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[m
   for (const auto& c : cases) {
     CAPTURE(c.name);
     AttentionView view;
-    view.query = q, view.key = k, view.value = v, view.is_causal = c.causal, view.scale = 0.25;
+    view.query = q, view.key = k, view.value = v, view.score = {.scale = 0.25, .causal = c.causal};
     if (c.mask.defined()) view.mask = c.mask;
     AttentionCall call;
     call.query = q, call.key = k, call.score = {.scale = 0.25, .causal = c.causal}, call.mask = view.mask;
@@ -191,10 +191,115 @@ TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[m
   }
 }
 
+TEST_CASE("windows, chunks, soft caps and learned sinks of a score function agree with float64", "[measure]") {
+  constexpr std::int64_t kLength = 37;
+  const at::Tensor q = models::numbers({2, 4, kLength, 16}, 1, 3), k = models::numbers({2, 2, kLength, 16}, 2, 3);
+  const at::Tensor sink = models::numbers({4}, 4, 2);
+  Needs needs = all_needs();
+  needs.learned_sink = true;
+  const struct {
+    ScoreFunction score;
+    bool sinks;
+    MaskKind mask;
+    std::int64_t width;
+  } cases[] = {{{.scale = 0.25, .causal = true, .window = 9}, false, MaskKind::window, 9},
+               {{.scale = 0.25, .causal = true, .window = 64}, false, MaskKind::window, 64},
+               {{.scale = 0.25, .causal = true, .chunk = 8}, false, MaskKind::chunk, 8},
+               {{.scale = 0.25, .causal = true, .window = 5, .chunk = 8}, false, MaskKind::other, 0},
+               {{.scale = 0.25, .causal = true, .softcap = 2}, false, MaskKind::causal, 0},
+               {{.scale = 0.25, .causal = true, .window = 9, .softcap = 2}, true, MaskKind::window, 9}};
+  for (const auto& c : cases) {
+    CAPTURE(c.score.window, c.score.chunk, c.score.softcap, c.sinks);
+    AttentionView view;
+    view.query = q, view.key = view.value = k, view.output = q, view.score = c.score;
+    if (c.sinks) view.sink_logit = sink;
+    AttentionCall call;
+    call.query = q, call.key = k, call.score = c.score, call.sink_logit = view.sink_logit;
+    const Reference truth = reference(call);
+    for (const bool with_lse : {true, false}) {
+      view.lse = with_lse ? truth.lse.to(at::kFloat) : at::Tensor();
+      MaskCache masks;
+      const SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
+      CHECK(site.measured_by == "fused");
+      CHECK(site.mask == c.mask);
+      CHECK(site.mask_width == c.width);
+      CHECK(site.softcap == c.score.softcap);
+      CHECK(site.row_sum == (c.sinks ? "with_sink" : "one"));
+      check_against(site, truth.probabilities, 1e-6);
+      const at::Tensor& p = truth.probabilities;
+      for (std::int64_t i = 0; i < kLength; ++i)
+        CHECK(site.visibility[0]->visible(i) == (p[0][0][i] > 0).sum().item<std::int64_t>());
+      CHECK(site.first_keys.learned_sink_sum.defined() == c.sinks);
+      if (!c.sinks) continue;
+      const at::Tensor rest = p.sum(-1);
+      CHECK(at::allclose(site.first_keys.learned_sink_sum, (1 - rest).sum(-1), 1e-5, 1e-5));
+      CHECK(at::allclose(site.first_keys.renormalised_sum, (p.select(3, 0) / rest).sum(-1), 1e-5, 1e-5));
+    }
+  }
+}
+
+TEST_CASE("what a materialised softmax gives to a learned sink is known and taken off the row sums", "[measure]") {
+  AttentionCall call;
+  call.query = models::numbers({1, 2, 9, 16}, 1), call.key = models::numbers({1, 2, 9, 16}, 2);
+  call.score.causal = true, call.sink_logit = models::numbers({2}, 3);
+  const Reference truth = reference(call);
+  AttentionView view;
+  view.key = view.value = call.key, view.output = call.query;
+  view.weights = truth.probabilities.to(at::kFloat), view.scores = truth.scores.to(at::kFloat);
+  Needs needs = all_needs();
+  needs.learned_sink = true;
+  MaskCache masks;
+  SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
+  CHECK(site.row_sum_error.min().item<double>() > site.row_sum_tolerance);  // rows that do not sum to one
+  view.sink_mass = (1 - truth.probabilities.sum(-1)).to(at::kFloat);
+  site = site_statistics(view, needs, std::nullopt, masks);
+  CHECK(site.row_sum == "with_sink");
+  check_against(site, truth.probabilities, 1e-6);
+  CHECK(at::allclose(site.first_keys.learned_sink_sum, view.sink_mass.to(at::kDouble).sum(-1)));
+}
+
+TEST_CASE("weights that an author declared are measured as they are, with a proxy where rows have any sum",
+          "[measure]") {
+  constexpr std::int64_t kLength = 12;
+  const at::Tensor visible = band(kLength, 5);
+  const at::Tensor sigmoid = at::sigmoid(models::numbers({2, 3, kLength, kLength}, 1, 3)).masked_fill(~visible, 0);
+  AttentionView view;
+  view.weights = sigmoid;
+  view.probability = false;
+  MaskCache masks;
+  SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
+  CHECK(site.measured_by == "marked");
+  CHECK(site.row_sum == "free");
+  CHECK(site.kv_heads == 0);
+  CHECK(site.mask == MaskKind::window);
+  CHECK(site.mask_width == 5);
+  CHECK_FALSE(site.key_norm.first.defined());
+  CHECK_FALSE(site.head_output_norm.mean.defined());
+  const at::Tensor w = sigmoid.to(at::kDouble), proxy = w / (w.sum(-1, true) + 1e-8);
+  check_against(site, w, 1e-6);
+  CHECK(at::allclose(site.proxy_key_sum, proxy.narrow(3, 0, 3).sum(2)));
+  CHECK(at::allclose(site.first_keys.renormalised_sum, proxy.select(3, 0).sum(2)));
+
+  view.probability = true;  // now the rows should sum to one, and do not
+  CHECK(site_statistics(view, all_needs(), std::nullopt, masks).row_sum_error.min().item<double>() > 0.1);
+  view.weights = proxy.to(at::kFloat);
+  site = site_statistics(view, all_needs(), std::nullopt, masks);
+  CHECK(site.row_sum == "one");
+  CHECK(site.row_sum_error.max().item<double>() < 1e-5);
+  CHECK_FALSE(site.proxy_key_sum.defined());
+
+  view.weights = -sigmoid;  // weights of any sign: no entropy, the rest stands
+  view.probability = false;
+  site = site_statistics(view, all_needs(), std::nullopt, masks);
+  CHECK(site.entropy_sum.isnan().all().item<bool>());
+  CHECK(at::allclose(site.proxy_key_sum, proxy.narrow(3, 0, 3).sum(2)));
+  CHECK(site.row_sum_error.max().item<double>() < 1e-5);
+}
+
 TEST_CASE("rows that do not sum to one are seen", "[measure]") {
   const at::Tensor q = models::numbers({1, 2, 9, 16}, 1), k = models::numbers({1, 2, 9, 16}, 2);
   AttentionView view;
-  view.query = q, view.key = k, view.value = k, view.output = q, view.is_causal = true;
+  view.query = q, view.key = k, view.value = k, view.output = q, view.score.causal = true;
   AttentionCall call;
   call.query = q, call.key = k, call.score.causal = true;
   view.lse = reference(call).lse.to(at::kFloat);

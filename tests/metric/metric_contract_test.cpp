@@ -25,8 +25,8 @@ Matrix random_norms(std::size_t rows, std::int64_t columns, SplitMix64& random) 
   return norms;
 }
 
-/// A sequence that has something for every metric: causal and windowed self-attention with GQA, cross attention,
-/// streams with a massive element, loss and a Jacobian.
+/// A sequence that has something for every metric: causal and windowed self-attention with GQA, cross attention, a
+/// learned sink, marked weights, streams with a massive element, loss and a Jacobian.
 Input rich_input(std::int64_t length, SplitMix64& random) {
   Input input{.ids = {}};
   for (std::int64_t i = 0; i < length; ++i)
@@ -41,6 +41,16 @@ Input rich_input(std::int64_t length, SplitMix64& random) {
     site.head_output_norms = random_norms(4, length, random);
     input.sites.push_back(site);
   }
+  Site with_sink{.heads = {}, .mask = Visibility::causal(length, length), .row_sum = "with_sink"};
+  for (int h = 0; h < 4; ++h) {
+    with_sink.heads.push_back(random_attention(with_sink.mask, random));
+    for (auto& row : with_sink.heads.back())
+      for (double& a : row) a *= 0.8;
+  }
+  input.sites.push_back(with_sink);
+  Site marked{.heads = {}, .mask = Visibility::full(length, length), .marked = true};
+  for (int h = 0; h < 2; ++h) marked.heads.push_back(random_attention(marked.mask, random));
+  input.sites.push_back(marked);
   for (int s = 0; s < 2; ++s) input.streams.push_back(random_norms(static_cast<std::size_t>(length), 3, random));
   input.streams[1][0][1] = -5000;
   input.nll_sum = static_cast<double>(length) * random.unit();

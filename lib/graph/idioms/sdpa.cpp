@@ -11,6 +11,7 @@ std::optional<Site> sdpa(torch::jit::Node* node) {
   Site site;
   site.form = SiteForm::sdpa;
   site.node = node;
+  site.query = node->namedInput("query");
   site.key = before_repetition(node->namedInput("key"));
   site.value = before_repetition(node->namedInput("value"));
   site.info.pattern = "sdpa";

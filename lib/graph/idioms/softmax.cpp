@@ -89,6 +89,7 @@ std::optional<Site> softmax(Node* node, LeftAlone* reason) {
   site.node = output;
   site.scores = node->input(0);
   site.weights = node->output();
+  site.query = left_operand(product);
   Value* key = right_operand(product);
   if (swaps_last_two(key->node())) {
     site.key = before_repetition(key->node()->input(0));

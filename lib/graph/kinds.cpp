@@ -1,0 +1,134 @@
+#include "graph/kinds.h"
+
+#include <algorithm>
+#include <deque>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "graph/markers.h"
+#include "graph/walk.h"
+
+namespace sinkscope {
+namespace {
+
+namespace jit = torch::jit;
+using jit::Node;
+using jit::Value;
+
+/// The list that holds the block; a block that is no element of one is a stack of its own.
+std::string stack_of(const std::string& block) {
+  const auto dot = block.find_last_of('.');
+  const std::string name = dot == std::string::npos ? block : block.substr(dot + 1);
+  if (name.find_first_not_of("0123456789") != std::string::npos) return block;
+  return "list " + (dot == std::string::npos ? std::string() : block.substr(0, dot));
+}
+
+/// Inputs that the data of a result come from: not those that only lend their shape or type.
+std::vector<Value*> data_of(Node* node) {
+  if (is_op(node, {"zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_full",
+                   "new_empty", "size"}))
+    return {};
+  if (is_op(node, {"to", "type_as", "expand_as", "view_as", "reshape_as"})) return {node->input(0)};
+  std::vector<Value*> inputs(node->inputs().begin(), node->inputs().end());
+  for (jit::Block* block : node->blocks())
+    inputs.insert(inputs.end(), block->outputs().begin(), block->outputs().end());
+  return inputs;
+}
+
+bool carries_tensors(const Value* value) {
+  switch (value->type()->kind()) {
+    case c10::TypeKind::TensorType:
+    case c10::TypeKind::TupleType:
+    case c10::TypeKind::ListType:
+    case c10::TypeKind::DictType:
+    case c10::TypeKind::OptionalType:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// One call of a block.
+struct Call {
+  std::string stack;
+  Node* output = nullptr;
+};
+using Calls = std::unordered_map<std::int64_t, Call>;
+
+/// Where a value comes from, looking no further than the call that it lies in and other stacks.
+struct Origin {
+  std::set<std::int64_t> arguments;  // of the call itself
+  bool other_call = false;           // of the same stack
+};
+
+Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
+  Origin origin;
+  std::deque<Value*> queue{value};
+  std::unordered_set<Value*> seen{value};
+  while (!queue.empty()) {
+    Node* node = queue.front()->node();
+    queue.pop_front();
+    const bool input = is_marker(node, "sinkscope::block_input");
+    if (input || is_marker(node, "sinkscope::block_output")) {
+      const std::int64_t call = *call_of(node);
+      if (calls.at(call).stack != calls.at(own).stack) continue;  // what is behind it belongs to the other stack
+      if (call == own && input)
+        origin.arguments.insert(*constant_int(node->input(2)));
+      else
+        origin.other_call = true;
+      if (call != own || !input) continue;
+    }
+    for (Value* next : data_of(node))
+      if (carries_tensors(next) && seen.insert(next).second) queue.push_back(next);
+  }
+  return origin;
+}
+
+/// The arguments of a call that carry the stream: the one that the output adds to, else those that the queries are
+/// computed from.
+std::set<std::int64_t> stream_of(const Site& site, std::int64_t own, const Calls& calls) {
+  const Call& call = calls.at(own);
+  Node* residual = call.output != nullptr ? residual_input(call.output->input(0), own, /*any_op=*/false) : nullptr;
+  if (residual != nullptr) return {*constant_int(residual->input(2))};
+  return site.query != nullptr ? origin_of(site.query, own, calls).arguments : std::set<std::int64_t>();
+}
+
+}  // namespace
+
+void find_kinds(const FlatGraph& flat, const std::map<std::string, std::string>& blocks, std::vector<Site>& sites) {
+  Calls calls;
+  std::unordered_map<std::string, std::int64_t> open_call;  // block path -> call that was entered last
+  std::unordered_map<const Node*, std::int64_t> call_of_site;
+  std::unordered_map<const Node*, const Site*> site_at;
+  for (const Site& site : sites) site_at[site.node] = &site;
+  for_each_node(flat.graph->block(), [&](Node* node, int) {
+    const bool input = is_marker(node, "sinkscope::block_input");
+    if (input || is_marker(node, "sinkscope::block_output")) {
+      const std::int64_t call = *call_of(node);
+      const std::string& path = flat.calls[static_cast<std::size_t>(call)].path;
+      Call& entry = calls[call];
+      entry.stack = stack_of(path);
+      if (input)
+        open_call[path] = call;
+      else
+        entry.output = node;
+    } else if (site_at.count(node) > 0) {
+      const auto open = open_call.find(blocks.at(site_at[node]->module));
+      if (open != open_call.end()) call_of_site[node] = open->second;
+    }
+  });
+  for (Site& site : sites) {
+    const auto call = call_of_site.find(site.node);
+    if (site.key == nullptr || call == call_of_site.end()) continue;
+    const std::set<std::int64_t> stream = stream_of(site, call->second, calls);
+    if (stream.empty()) continue;
+    const Origin key = origin_of(site.key, call->second, calls);
+    const bool own = key.other_call || std::any_of(stream.begin(), stream.end(), [&](std::int64_t argument) {
+                       return key.arguments.count(argument) > 0;
+                     });
+    site.info.kind = own ? "self" : "cross";
+  }
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,20 @@
+#pragma once
+// The markers that inline_with_paths leaves at the calls of blocks: sinkscope::block_input(x, call, argument) and
+// sinkscope::block_output(x, call).
+
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <optional>
+#include <string_view>
+
+namespace sinkscope {
+
+bool is_marker(const torch::jit::Node* node, std::string_view name);
+/// Number of the call, the index into FlatGraph::calls.
+std::optional<std::int64_t> call_of(const torch::jit::Node* marker);
+
+/// The block_input marker of `call` nearest to `output`, walking back from it: through additions and casts alone (the
+/// residual path of pre-norm blocks), or, with `any_op`, through anything (post-norm). Null if there is none.
+torch::jit::Node* residual_input(torch::jit::Value* output, std::int64_t call, bool any_op);
+
+}  // namespace sinkscope
