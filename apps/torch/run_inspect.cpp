@@ -29,27 +29,42 @@ void run_once(InstrumentedModel& model, const MeasureConfig& settings) {
   model.layout = measure(model, config, input, {}).layout;
 }
 
+/// What the graph says of a site, and with `run` what a call showed.
+std::string site_words(const SiteInfo& site, bool run) {
+  std::string text = fmt::format("{}, {}", site.kind, site.pattern);
+  if (run && site.query_heads) {
+    text += fmt::format(", {} query heads", *site.query_heads);
+    if (site.kv_heads) text += fmt::format(", {} KV heads, head dim {}", *site.kv_heads, or_dash(site.head_dim));
+  }
+  // Only the operator of this project says its mask in the graph.
+  if (run || site.pattern == "fused_attention")
+    text += fmt::format(", mask {}{}", site.mask, site.window ? fmt::format(" of {}", *site.window) : "");
+  if (site.softcap) text += fmt::format(", soft cap {}", *site.softcap);
+  if (site.learned_sink) text += ", learned sink";
+  if (site.row_sum == "free") text += ", rows of any sum";
+  return text;
+}
+
 std::string text_of(const InstrumentedModel& model, bool run) {
   const LoadedModel& loaded = model.loaded;
   std::string text =
       fmt::format("{}\n  {} parameters, {}{}\n", loaded.path, loaded.parameters, loaded.dtype,
                   loaded.metadata.is_object() ? fmt::format(", family {}", loaded.metadata.value("family", "unknown"))
                                               : ", no sinkscope.json inside");
+  if (!model.operators.empty())
+    text += fmt::format("  uses {}: other programs cannot load it without them\n", fmt::join(model.operators, ", "));
   text += fmt::format("\n{} attention sites\n", model.layout.sites.size());
   for (const SiteInfo& site : model.layout.sites) {
-    text += fmt::format("  {:>3}  layer {:<3} {}{}\n       {}, {}", index(site.id), or_dash(site.layer),
+    text += fmt::format("  {:>3}  layer {:<3} {}{}\n       {}", index(site.id), or_dash(site.layer),
                         site.path.empty() ? "(root)" : site.path,
-                        site.ordinal > 0 ? fmt::format(" (call {})", site.ordinal + 1) : "", site.kind, site.pattern);
+                        site.ordinal > 0 ? fmt::format(" (call {})", site.ordinal + 1) : "",
+                        site_words(site, run && site.calls > 0));
     if (run && site.calls == 0) {
       text += ": in a branch that was not taken\n";
       continue;
     }
-    if (run)
-      text += fmt::format(", {} query heads, {} KV heads, head dim {}, mask {}{}", or_dash(site.query_heads),
-                          or_dash(site.kv_heads), or_dash(site.head_dim), site.mask,
-                          site.window ? fmt::format(" of {}", *site.window) : "");
-    text += fmt::format(", measured {}{}\n",
-                        site.measured_by == "fused" && !run ? "fused unless its mask forbids it" : site.measured_by,
+    const bool unknown = !run && site.pattern == "sdpa";
+    text += fmt::format(", measured {}{}\n", unknown ? "fused unless its mask forbids it" : site.measured_by,
                         site.reason ? fmt::format(" ({})", *site.reason) : "");
   }
   text += fmt::format("\n{} residual streams\n", model.layout.streams.size());
@@ -67,7 +82,8 @@ ordered_json to_json(const InstrumentedModel& model) {
   json["model"] = {{"path", model.loaded.path},
                    {"sha256", model.loaded.sha256},
                    {"parameters", model.loaded.parameters},
-                   {"dtype", model.loaded.dtype}};
+                   {"dtype", model.loaded.dtype},
+                   {"operators", model.operators}};
   Report report;
   report.layout = model.layout;
   report.unmatched = model.unmatched;

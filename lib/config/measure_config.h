@@ -17,6 +17,7 @@ struct InputConfig {
   std::optional<std::string> tokens;           ///< .jsonl, .npy, .safetensors or - (jsonl on stdin)
   std::optional<std::int64_t> random_tokens;   ///< N sequences of uniform ids
   std::optional<std::int64_t> repeated_token;  ///< N sequences, each one random id repeated
+  std::optional<std::string> tensor;           ///< .npy or .safetensors [N, ...], for models that take no ids
   std::int64_t seed = 0;
   std::optional<std::int64_t> length;      ///< crops (default: uncropped; 64 for random and repeated tokens)
   std::optional<std::int64_t> vocabulary;  ///< of random and repeated ids

@@ -66,7 +66,7 @@ void check_output(const MeasureConfig& config, const char* flag, const std::stri
       throw UsageError("--arrays -: a binary file cannot go to stdout; name a .safetensors file");
     return;
   }
-  for (const auto& input : {std::optional(config.model), config.weights, config.input.tokens})
+  for (const auto& input : {std::optional(config.model), config.weights, config.input.tokens, config.input.tensor})
     if (input && *input != "-" && same_file(path, *input) && fs::is_regular_file(path))
       throw UsageError(fmt::format("{} {}: would overwrite an input of this run; name another file", flag, path));
   AtomicFile::open(path);  // goes away uncommitted: only a test
@@ -82,6 +82,8 @@ void check_files(const MeasureConfig& config) {
       "sinkscope measures TorchScript files (.pt); scripts/export_hf.py makes one from a Hugging Face folder.");
   if (config.weights) check_readable(*config.weights, "the weights file", "Give a .safetensors file.");
   if (config.input.tokens) check_tokens(*config.input.tokens);
+  if (config.input.tensor)
+    check_readable(*config.input.tensor, "the tensor file", "Give a .npy or .safetensors file of [N, ...] numbers.");
 
   const auto results = outputs(config);
   for (std::size_t i = 0; i < results.size(); ++i)

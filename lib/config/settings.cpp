@@ -102,6 +102,10 @@ std::vector<Setting> input_settings() {
       exclusive("input",
                 integer_of(input("--repeated-token", "repeated_token", "N", "N sequences, each one random id repeated"),
                            1, FIELD(input.repeated_token))),
+      exclusive("input",
+                text_of(input("--tensor", "tensor", "FILE",
+                              "pixels or embeddings [N, ...] for a model that takes no ids: .npy, .safetensors"),
+                        FIELD(input.tensor))),
       integer_of(input("--seed", "seed", "N", "of random and repeated tokens (0)"), 0, FIELD(input.seed)),
       integer_of(
           input("--length", "length", "T", "crop to T tokens, BOS counted; shorter sequences are dropped (random: 64)"),

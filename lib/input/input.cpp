@@ -85,10 +85,41 @@ InputInfo describe(const Source& source, const std::vector<Sequence>& sequences,
   return info;
 }
 
+/// Ids for models that take ids, numbers for those that take numbers; a file without metadata takes what is given.
+void check_kind(const InputConfig& config, const ModelFacts& facts) {
+  if (config.tensor && facts.input.value_or("tensor") != "tensor")
+    throw UsageError(fmt::format("--tensor {}: {} takes token ids; give --tokens FILE", *config.tensor, facts.path));
+  if (!config.tensor && facts.input == "tensor")
+    throw UsageError(
+        fmt::format("{} takes numbers (pixels, embeddings), not token ids: give --tensor FILE, .npy or "
+                    ".safetensors [N, ...]",
+                    facts.path));
+  if (!config.tensor) return;
+  if (config.length) throw UsageError("--length: rows of --tensor cannot be cropped");
+  if (config.bos != "keep") throw UsageError(fmt::format("--bos {}: rows of --tensor have no ids", config.bos));
+  if (config.limit && *config.limit < 1)
+    throw UsageError(fmt::format("--limit {}: at least 1 is needed", *config.limit));
+}
+
+Input build_tensor_input(const InputConfig& config) {
+  Input input;
+  input.tensor = read_tensor_rows(*config.tensor);
+  const TensorRows& rows = *input.tensor;
+  const std::int64_t length = rows.shape.size() == 2 ? rows.shape.front() : 0;
+  for (std::int64_t n = 0; n < std::min(rows.count, config.limit.value_or(rows.count)); ++n)
+    input.sequences.push_back({.id = SequenceId{n}, .ids = {}, .length = length});
+  input.info.source = "tensor";
+  input.info.path = rows.path;
+  input.info.file_sha256 = rows.file_sha256;
+  input.info.bos_policy = config.bos;
+  count_sequences(input.info, input.sequences, &rows);
+  return input;
+}
+
 }  // namespace
 
-void count_sequences(InputInfo& info, const std::vector<Sequence>& sequences) {
-  info.sha256 = sha256_of_ids(sequences);
+void count_sequences(InputInfo& info, const std::vector<Sequence>& sequences, const TensorRows* tensor) {
+  info.sha256 = tensor != nullptr ? sha256_of_rows(sequences, *tensor) : sha256_of_ids(sequences);
   info.sequences = std::ssize(sequences);
   info.tokens = info.max_length = info.bos_at_position_0 = info.bos_inside = 0;
   info.min_length = sequences.empty() ? 0 : sequences.front().length;
@@ -97,6 +128,7 @@ void count_sequences(InputInfo& info, const std::vector<Sequence>& sequences) {
     info.tokens += sequence.length;
     info.min_length = std::min(info.min_length, sequence.length);
     info.max_length = std::max(info.max_length, sequence.length);
+    if (sequence.ids.empty()) continue;  // a row of numbers
     ++info.position_0_ids[sequence.ids.front()];
     if (!info.bos_id) continue;
     info.bos_at_position_0 += sequence.ids.front() == *info.bos_id;
@@ -115,6 +147,7 @@ ModelFacts facts_from_metadata(const ordered_json& metadata, const std::string& 
   facts.tokenizer_name = maybe<std::string>(tokenizer, "name");
   facts.tokenizer_sha256 = maybe<std::string>(tokenizer, "sha256");
   facts.tokenizer_size = maybe<std::int64_t>(tokenizer, "size");
+  facts.input = maybe<std::string>(metadata, "input");
   try {
     if (samples.is_array()) facts.samples = samples.get<std::vector<std::vector<std::int64_t>>>();
   } catch (const nlohmann::json::exception&) {
@@ -125,6 +158,8 @@ ModelFacts facts_from_metadata(const ordered_json& metadata, const std::string& 
 }
 
 Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon) {
+  check_kind(config, facts);
+  if (config.tensor) return build_tensor_input(config);
   Source source = read_source(config, facts);
   const BosPolicy bos = resolve_bos(config.bos, facts, source.drawn());
   std::vector<TokenRow> rows = std::move(source.rows);
@@ -147,7 +182,8 @@ std::vector<Batch> batches(const std::vector<Sequence>& sequences, std::optional
   std::map<std::int64_t, std::size_t> open;  // length -> the batch that still takes sequences
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const std::int64_t length = sequences[i].length;
-    std::int64_t most = std::max<std::int64_t>(1, batch.value_or(kBatchTokens / std::max<std::int64_t>(1, length)));
+    const std::int64_t fitting = length > 0 ? kBatchTokens / length : kBatchRows;
+    std::int64_t most = std::max<std::int64_t>(1, batch.value_or(fitting));
     if (most == length && most > 1) --most;
     const auto at = open.find(length);
     if (at != open.end() && std::ssize(made[at->second].sequences) < most) {
@@ -184,6 +220,15 @@ std::string sha256_of_ids(const std::vector<Sequence>& sequences) {
     hash.update_int64(std::ssize(sequence.ids));
     for (const std::int64_t id : sequence.ids) hash.update_int64(id);
   }
+  return hash.hex();
+}
+
+std::string sha256_of_rows(const std::vector<Sequence>& sequences, const TensorRows& tensor) {
+  Sha256 hash;
+  hash.update_int64(std::ssize(tensor.dtype)).update(tensor.dtype);
+  hash.update_int64(std::ssize(tensor.shape));
+  for (const std::int64_t n : tensor.shape) hash.update_int64(n);
+  for (const Sequence& sequence : sequences) hash.update(tensor.row(index(sequence.id)));
   return hash.hex();
 }
 

@@ -32,6 +32,24 @@ at::Tensor ids_tensor(const std::vector<const Sequence*>& sequences) {
   return ids;
 }
 
+at::Tensor input_tensor(const Input& input, const std::vector<const Sequence*>& sequences, at::ScalarType dtype) {
+  if (!input.tensor) return ids_tensor(sequences);
+  const TensorRows& rows = *input.tensor;
+  const at::ScalarType stored = rows.dtype == "float64"    ? at::kDouble
+                                : rows.dtype == "float16"  ? at::kHalf
+                                : rows.dtype == "bfloat16" ? at::kBFloat16
+                                                           : at::kFloat;
+  std::vector<std::int64_t> shape{static_cast<std::int64_t>(sequences.size())};
+  shape.insert(shape.end(), rows.shape.begin(), rows.shape.end());
+  at::Tensor values = at::empty(shape, stored);
+  auto* out = static_cast<std::byte*>(values.mutable_data_ptr());
+  for (const Sequence* sequence : sequences) {
+    const auto row = rows.row(index(sequence->id));
+    out = std::copy(row.begin(), row.end(), out);
+  }
+  return values.to(dtype);
+}
+
 at::Tensor next_token_nll(const at::Tensor& logits, const at::Tensor& ids) {
   const std::int64_t predicted = logits.size(1) - 1;
   at::Tensor sum = at::zeros({logits.size(0)}, logits.options().dtype(at::kDouble));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/needs.h"
+#include "input/input.h"
 #include "kernels/stream_statistics.h"
 #include "measure/host_values.h"
 #include "measure/site_statistics.h"
@@ -40,6 +41,8 @@ class BatchRecorder {
   const std::set<std::size_t>& odd_streams() const { return odd_streams_; }
   /// Whether no query saw a later key, at any site. Known after the graph ran.
   bool causal() const { return causal_; }
+  /// Queries of the first site that ran: the length of sequences that have no ids. Known after the graph ran.
+  std::int64_t positions() const { return sites_.empty() ? 0 : sites_.front().batch.queries; }
 
  private:
   struct SiteSlots {
@@ -81,5 +84,8 @@ at::Tensor next_token_nll(const at::Tensor& logits, const at::Tensor& ids);
 
 /// [B, T] int64 ids of sequences of equal length.
 at::Tensor ids_tensor(const std::vector<const Sequence*>& sequences);
+
+/// What a model is given for some sequences: their ids, or their rows of numbers [B, ...] in `dtype`.
+at::Tensor input_tensor(const Input& input, const std::vector<const Sequence*>& sequences, at::ScalarType dtype);
 
 }  // namespace sinkscope

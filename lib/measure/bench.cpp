@@ -30,7 +30,7 @@ void run_plain(const InstrumentedModel& model, const std::vector<Batch>& batches
   for (const Batch& batch : batches) {
     std::vector<const Sequence*> members;
     for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
-    run_graph(taps == nullptr ? *model.plain : *model.tapped, model.inputs(ids_tensor(members)),
+    run_graph(taps == nullptr ? *model.plain : *model.tapped, model.inputs(input_tensor(input, members, model.dtype)),
               taps == nullptr ? Taps{} : *taps);
   }
 }

@@ -102,6 +102,15 @@ std::optional<std::int64_t> embedding_rows(torch::jit::Graph& graph, const torch
   return rows;
 }
 
+/// Names of the operators of this project in the model's own graph.
+std::vector<std::string> own_operators(torch::jit::Graph& graph) {
+  std::set<std::string> names;
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    if (op_name(node).substr(0, 11) == "sinkscope::") names.insert(std::string(op_name(node)));
+  });
+  return {names.begin(), names.end()};
+}
+
 std::set<std::string> values_of(const std::map<std::string, std::string>& map) {
   std::set<std::string> values;
   for (const auto& [key, value] : map) values.insert(value);
@@ -185,6 +194,7 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   insert_taps(flat, sites, streams);
   model.tapped_graph = flat.graph;
   model.plain_graph = inline_with_paths(model.loaded.module).graph;
+  model.operators = own_operators(*model.plain_graph);
   model.file_dtype = model.loaded.dtype;
   model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   return model;
@@ -209,7 +219,10 @@ void use_weights(InstrumentedModel& model, const MeasureConfig& config, const st
   }
   model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
-  for (const auto& p : model.loaded.module.named_parameters()) p.value.requires_grad_(false);
+  for (const auto& p : model.loaded.module.named_parameters()) {
+    p.value.requires_grad_(false);
+    if (dtype_name(p.value.scalar_type()) == model.loaded.dtype) model.dtype = p.value.scalar_type();
+  }
   if (model.plain == nullptr) finish_graphs(model, config);
   if (!model.device.is_cpu()) model.loaded.module.to(model.device);
 }

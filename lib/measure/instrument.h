@@ -23,11 +23,13 @@ struct InstrumentedModel {
   std::vector<bool> site_inside_branch;        ///< per site: below an If or Loop, so it may not run
   std::size_t sites_found = 0;                 ///< before --layers and --sites
   std::optional<std::int64_t> embedding_rows;  ///< ids must be below it; empty if the graph does not show it
+  std::vector<std::string> operators;          ///< sinkscope:: operators that the file itself uses, alphabetical
   std::vector<Unmatched> unmatched;
   std::vector<Warning> warnings;
   std::shared_ptr<torch::jit::Graph> plain_graph, tapped_graph;
   std::unique_ptr<torch::jit::Code> plain, tapped;  ///< the same graph without and with taps
   at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;           ///< of the parameters: what rows of numbers are converted to
   std::vector<c10::IValue> default_arguments;  ///< of forward, after the first
   std::string file_dtype;                      ///< of the model file, before --dtype
   std::vector<std::string> weight_names;       ///< tensors of the checkpoint in use; empty: the model file's own

@@ -96,12 +96,15 @@ void warn_of_loss(MeasureResult& result, const Input& input) {
 }
 
 /// Runs the tapped graph; an error of the model says on what.
-c10::IValue run_batch(const InstrumentedModel& model, const std::vector<const Sequence*>& members, const Taps& taps) {
+c10::IValue run_batch(const InstrumentedModel& model, const Input& input, const std::vector<const Sequence*>& members,
+                      const Taps& taps) {
   try {
-    return run_graph(*model.tapped, model.inputs(ids_tensor(members)), taps);
+    return run_graph(*model.tapped, model.inputs(input_tensor(input, members, model.dtype)), taps);
   } catch (const InputError& error) {
-    throw InputError(fmt::format("{}: on {} sequences of {} tokens: {}", model.loaded.path, members.size(),
-                                 members.front()->length, error.what()));
+    const std::string what = input.tensor
+                                 ? fmt::format("{} rows of {}", members.size(), fmt::join(input.tensor->shape, " x "))
+                                 : fmt::format("{} sequences of {} tokens", members.size(), members.front()->length);
+    throw InputError(fmt::format("{}: on {}: {}", model.loaded.path, what, error.what()));
   }
 }
 
@@ -109,7 +112,8 @@ c10::IValue run_batch(const InstrumentedModel& model, const std::vector<const Se
 void check_targets(const Needs& needs, const Input& input) {
   if (!needs.jacobian) return;
   std::int64_t shortest = std::numeric_limits<std::int64_t>::max();
-  for (const Sequence& sequence : input.sequences) shortest = std::min(shortest, sequence.length);
+  for (const Sequence& sequence : input.sequences)
+    if (sequence.length > 0) shortest = std::min(shortest, sequence.length);  // 0: not known before it runs
   for (const std::int64_t target : needs.jacobian->targets)
     if (target >= shortest || target < -shortest)
       throw UsageError(
@@ -117,12 +121,12 @@ void check_targets(const Needs& needs, const Input& input) {
 }
 
 /// Feeds the metrics that need the Jacobian; one sequence at a time, gradients on.
-void run_jacobian(const InstrumentedModel& model, const JacobianNeeds& needs, const Sequence& sequence, bool causal,
-                  const MetricStates& metrics) {
+void run_jacobian(const InstrumentedModel& model, const Input& input, const JacobianNeeds& needs,
+                  const Sequence& sequence, bool causal, const MetricStates& metrics) {
   if (model.layout.streams.size() < 2) return;
   const JacobianResult jacobian =
-      mixing_jacobian(*model.tapped, model.inputs(ids_tensor({&sequence})), model.layout.streams.front().id,
-                      model.layout.streams.back().id, needs, sequence.id);
+      mixing_jacobian(*model.tapped, model.inputs(input_tensor(input, {&sequence}, model.dtype)),
+                      model.layout.streams.front().id, model.layout.streams.back().id, needs, sequence.id);
   const at::Tensor values = jacobian.squared_norm.contiguous();
   JacobianObservation o;
   o.sequence = &sequence;
@@ -143,7 +147,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   for (const SelectedMetric& selected : config.metrics)
     metrics.push_back(selected.spec->make(selected.parameters, RunShape{common_length(input.sequences)}));
   const ObservationSink sink = sink_of(metrics, hooks.arrays);
-  bool scorable = needs.loss && config.logits == Logits::all;
+  bool scorable = needs.loss && config.logits == Logits::all && !input.tensor;
   bool causal = true;  // no site that was called lets a position see a later one
 
   check_targets(needs, input);
@@ -161,7 +165,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     try {
       const at::NoGradGuard no_grad;
       const Taps taps = recorder.taps();
-      const c10::IValue output = run_batch(model, members, taps);
+      const c10::IValue output = run_batch(model, input, members, taps);
       // Next-token loss means something only where a position cannot see the next one.
       causal = causal && recorder.causal();
       scorable = scorable && causal;
@@ -170,6 +174,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
         scorable = is_scorable(logits, ids_tensor(members));
         if (scorable) recorder.add_loss(logits);
       }
+      result.positions = std::max(result.positions, recorder.positions());
       recorder.emit(sink);
     } catch (const Error&) {
       if (sequences == 0) throw;
@@ -183,7 +188,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
       if (!needs.jacobian) break;
       if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian
       if (!result.complete) break;
-      run_jacobian(model, *needs.jacobian, *sequence, causal, metrics);
+      run_jacobian(model, input, *needs.jacobian, *sequence, causal, metrics);
     }
     result.ran.insert(result.ran.end(), batch.sequences.begin(), batch.sequences.end());
     sequences += static_cast<std::int64_t>(members.size());
@@ -208,9 +213,10 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(
         {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."
+                    : input.tensor               ? "a model that takes no token ids has no next-token loss."
                     : !causal                    ? "the model is not causal, so there is no next-token loss."
                               : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
-  warn_of_windows(result, input.info.max_length);
+  warn_of_windows(result, std::max(input.info.max_length, result.positions));
   warn_of_streams(model, needs, result);
   warn_of_loss(result, input);
   return result;

@@ -25,6 +25,7 @@ struct MeasureResult {
   std::vector<Warning> warnings;
   Layout layout;  ///< with what the calls showed
   RunInfo run;
+  std::int64_t positions = 0;      ///< queries of the first site: the length of sequences that are rows of numbers
   std::vector<std::size_t> ran;    ///< indices of the sequences that the metrics cover, ascending
   bool complete = true;            ///< false: interrupted
   std::exception_ptr problem;      ///< an error after the first batch: what ran before it is here, complete is false

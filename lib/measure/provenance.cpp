@@ -98,8 +98,12 @@ void complete_report(Report& report, MeasureResult result, const Input& input) {
   if (!result.complete) {
     std::vector<Sequence> ran;
     for (const std::size_t i : result.ran) ran.push_back(input.sequences[i]);
-    count_sequences(report.input, ran);
+    count_sequences(report.input, ran, input.tensor ? &*input.tensor : nullptr);
     for (MetricResult& metric : result.metrics) keep(metric.measurement.per_sequence, result.ran);
+  }
+  if (input.tensor && report.input.max_length == 0) {
+    report.input.min_length = report.input.max_length = result.positions;
+    report.input.tokens = result.positions * report.input.sequences;
   }
   report.complete = result.complete;
   report.numerical_failure = result.numerical_failure;

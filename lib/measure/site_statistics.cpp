@@ -18,8 +18,6 @@ constexpr std::size_t kCachedMasks = 2;  // models alternate between a full and 
 /// The proxy of weights w with any row sum is |w_ij| / (sum_j |w_ij| + kProxyEpsilon) (docs/metrics.md).
 constexpr double kProxyEpsilon = 1e-8;
 
-std::shared_ptr<const Visibility> shared(Visibility v) { return std::make_shared<const Visibility>(std::move(v)); }
-
 /// [1, 1, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
 at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_keys, at::Device device) {
   at::Tensor visible = visible_keys;
@@ -36,8 +34,9 @@ void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy,
                  const at::Tensor& visible_keys, const at::Tensor& sink_mass) {
   if (needs.entropy) {
     const at::Tensor inverse_log = inverse_log_visible(site, visible_keys, entropy.device());
-    // A query that sees one key has no entropy; the kernels' rounding would say 1e-7.
-    const at::Tensor wide = at::where(inverse_log > 0, entropy.to(at::kDouble), at::zeros({}, inverse_log.options()));
+    at::Tensor wide = entropy.to(at::kDouble);
+    // A query that gives all to one key has no entropy; the kernels' rounding would say 1e-7.
+    if (site.row_sum == "one") wide = at::where(inverse_log > 0, wide, at::zeros({}, inverse_log.options()));
     site.entropy_sum = wide.sum(-1);
     site.normalised_entropy_sum = (wide * inverse_log).sum(-1);
   }
@@ -184,6 +183,11 @@ SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::o
 
 /// Weights that an author declared. Where rows may have any sum there is also the proxy of docs/metrics.md.
 SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
+  if (view.weights.dim() != 4 || !view.weights.is_floating_point())
+    throw InputError(
+        fmt::format("marked attention of shape {} and type {}; floating [batch, heads, queries, keys] or [batch, "
+                    "queries, keys] is needed",
+                    fmt::join(view.weights.sizes(), " x "), c10::toString(view.weights.scalar_type())));
   SiteBatch site;
   site.batch = view.weights.size(0), site.heads = view.weights.size(1), site.queries = view.weights.size(2);
   site.keys = view.weights.size(3);
@@ -197,10 +201,10 @@ SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::op
   if (!view.probability) {
     site.row_sum = "free";
     if (needs.first_keys > 0) {
-      const std::int64_t count = std::min(needs.first_keys, site.keys);
-      const at::Tensor sums = p.abs().sum({-1}, true, at::kDouble) + kProxyEpsilon;
-      site.proxy_key_sum = (p.narrow(3, 0, count).abs().to(at::kDouble) / sums).sum(2);
-      if (count > 0) site.first_keys.renormalised_sum = site.proxy_key_sum.select(2, 0).clone();
+      const at::Tensor magnitude = p.abs(), sums = magnitude.sum({-1}, false, at::kDouble);
+      const at::Tensor first = magnitude.narrow(3, 0, std::min(needs.first_keys, site.keys)).to(at::kDouble);
+      site.proxy_key_sum = (first / (sums + kProxyEpsilon).unsqueeze(-1)).sum(2);
+      site.first_keys.renormalised_sum = renormalised_sum(magnitude, sums);
     }
   }
   if (needs.full_pass()) full_pass_of(site, needs, p, mask, {});

@@ -83,15 +83,15 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
   const Batch batch = batches(input.sequences, config.input.batch).front();
   std::vector<const Sequence*> members;
   for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
-  const at::Tensor ids = ids_tensor(members);
+  const at::Tensor ids = input_tensor(input, members, model.dtype);
 
   VerifyInfo info;
   info.sequences = static_cast<std::int64_t>(members.size());
   const at::Tensor plain = plain_output(model, ids, "the first batch");
   if (!same_bits(plain, plain_output(model, ids, "the first batch")))
-    throw InputError(
-        fmt::format("{}: --verify: two runs on the same ids differ. Is dropout active? Export the model in eval mode.",
-                    model.loaded.path));
+    throw InputError(fmt::format(
+        "{}: --verify: two runs on the same input differ. Is dropout active? Export the model in eval mode.",
+        model.loaded.path));
 
   Needs needs = needs_of(config);
   needs.jacobian.reset();
@@ -119,7 +119,7 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
         Exit::internal,
         fmt::format("{}: --verify: the output with measurement on differs from the plain run. Please report this.",
                     model.loaded.path));
-  info.prefix_consistent = prefix_consistent(model, ids, plain, recorder.causal());
+  if (!input.tensor) info.prefix_consistent = prefix_consistent(model, ids, plain, recorder.causal());
   info.max_error = errors.entries();
   return info;
 }

@@ -44,12 +44,17 @@ double entropy(const std::vector<double>& row) {
   return total;
 }
 
+double magnitude(const std::vector<double>& row) {
+  double total = 0;
+  for (const double w : row) total += std::abs(w);
+  return total;
+}
+
 /// |w_ij| / (sum_j |w_ij| + 1e-8).
 Matrix proxy_of(Matrix weights) {
   for (std::vector<double>& row : weights) {
-    for (double& w : row) w = std::abs(w);
-    const double total = sum(row);
-    for (double& w : row) w /= total + 1e-8;
+    const double total = magnitude(row);
+    for (double& w : row) w = std::abs(w) / (total + 1e-8);
   }
   return weights;
 }
@@ -74,8 +79,8 @@ void add_head(SiteObservation& o, const Site& site, const Matrix& a, std::size_t
     const bool is_trigger = i < o.sequence->ids.size() && std::find(needs.triggers.begin(), needs.triggers.end(),
                                                                     o.sequence->ids[i]) != needs.triggers.end();
     if (!is_trigger) o.non_trigger_sum[h] += a[i][0];
-    if (free) o.renormalised_sum[h] += p[i][0];
-    if (site.row_sum == "with_sink" && sum(a[i]) > 0) o.renormalised_sum[h] += a[i][0] / sum(a[i]);
+    if (!o.renormalised_sum.empty() && magnitude(a[i]) > 0)
+      o.renormalised_sum[h] += std::abs(a[i][0]) / magnitude(a[i]);
     if (!o.learned_sink_sum.empty()) o.learned_sink_sum[h] += 1 - sum(a[i]);
     for (std::size_t j = 0; j < keys; ++j) o.column_sum[h * keys + j] += static_cast<float>(a[i][j]);
     o.entropy_sum[h] += entropy(a[i]);

@@ -128,11 +128,6 @@ at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, 
 at::Tensor observe_marked(const at::Tensor& weights, bool probability, std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
-    if ((weights.dim() != 4 && weights.dim() != 3) || !weights.is_floating_point())
-      throw InputError(
-          fmt::format("marked attention of type {} and rank {}; floating [batch, heads, queries, keys] or "
-                      "[batch, queries, keys] is needed",
-                      c10::toString(weights.scalar_type()), weights.dim()));
     const at::NoGradGuard no_grad;
     AttentionView view;
     view.weights = weights.dim() == 3 ? weights.detach().unsqueeze(1) : weights.detach();

@@ -34,8 +34,8 @@ std::string size_words(const Json& report) {
   const Json &low = input["length"]["min"], &high = input["length"]["max"];
   const std::string lengths = low == high ? low.dump() : low.dump() + " to " + high.dump();
   const auto sequences = input["sequences"].get<std::int64_t>();
-  return fmt::format("T = {}, N = {} sequence{} ({} ids)", lengths, sequences, sequences == 1 ? "" : "s",
-                     input["tokens"].dump());
+  return fmt::format("T = {}, N = {} sequence{} ({} {})", lengths, sequences, sequences == 1 ? "" : "s",
+                     input["tokens"].dump(), input["source"] == "tensor" ? "positions" : "ids");
 }
 
 std::string position_0_words(const Json& report) {
@@ -70,7 +70,7 @@ std::string source_words(const Json& report) {
   if (source == "repeated")
     return fmt::format("one random id repeated in each sequence (vocabulary {}, seed {})", input["vocabulary"].dump(),
                        input["seed"].dump());
-  return path.empty() ? source : source + " from " + path;
+  return path.empty() ? source : "numbers from " + path;
 }
 
 std::string parameter_words(const Json& metric) {

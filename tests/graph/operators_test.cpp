@@ -5,6 +5,7 @@
 #include "catch.h"
 #include "graph/find_attention.h"
 #include "graph/insert_taps.h"
+#include "graph/walk.h"
 
 namespace sinkscope {
 namespace {
@@ -32,6 +33,16 @@ graph(%q : Tensor, %k : Tensor, %v : Tensor, %sinks : Tensor):
   %o : Tensor = sinkscope::fused_attention(%q, %k, %v, %scale, %window, %chunk, %cap, %)" +
          sinks + R"()
   return (%o))";
+}
+
+/// The only node of that kind.
+torch::jit::Node* node_of(torch::jit::Graph& graph, const char* kind) {
+  std::vector<torch::jit::Node*> found;
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    if (op_name(node) == kind) found.push_back(node);
+  });
+  REQUIRE(found.size() == 1);
+  return found.front();
 }
 
 SiteInfo only_site(const std::string& ir) {
@@ -77,12 +88,15 @@ graph(%q : Tensor, %k : Tensor, %v : Tensor):
   %o : Tensor = sinkscope::fused_attention(%q, %kr, %vr, %none, %two, %one, %cap, %none)
   return (%o))"),
                  {}};
+  const auto given = node_of(*flat.graph, "sinkscope::fused_attention")->inputs().vec();
   const FoundAttention found = find_attention(*flat.graph);
   insert_taps(flat, found.sites, {});
-  CHECK_NOTHROW(FileCheck()
-                    .check("sinkscope::observe_fused_attention(%q, %kr, %vr, %none, %two, %one, %cap, %none, %k, %v,")
-                    ->check_not("sinkscope::fused_attention")
-                    ->run(*flat.graph));
+  CHECK_NOTHROW(FileCheck().check_not("sinkscope::fused_attention")->run(*flat.graph));
+  const auto observed = node_of(*flat.graph, "sinkscope::observe_fused_attention")->inputs().vec();
+  REQUIRE(observed.size() == given.size() + 3);
+  for (std::size_t i = 0; i < given.size(); ++i) CHECK(observed[i] == given[i]);
+  CHECK(observed[given.size()]->debugName() == "k");
+  CHECK(observed[given.size() + 1]->debugName() == "v");
 }
 
 constexpr const char* kMarkedSoftmax = R"(
@@ -114,11 +128,10 @@ TEST_CASE("a mark is one site with the author's name; the softmaxes it is made o
   CHECK(site.pattern == "attention");
   CHECK(site.measured_by == "marked");
   CHECK(site.row_sum == "free");
+  torch::jit::Value* weights = node_of(*flat.graph, "sinkscope::attention")->input(0);
   insert_taps(flat, found.sites, {});
-  CHECK_NOTHROW(FileCheck()
-                    .check("sinkscope::observe_marked(%e, %probability,")
-                    ->check_not("sinkscope::attention")
-                    ->run(*flat.graph));
+  CHECK_NOTHROW(FileCheck().check_not("sinkscope::attention")->run(*flat.graph));
+  CHECK(node_of(*flat.graph, "sinkscope::observe_marked")->input(0) == weights);
 }
 
 TEST_CASE("a softmax behind a product below a mark is still found", "[graph]") {

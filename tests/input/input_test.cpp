@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "catch.h"
+#include "files/safetensors.h"
 #include "files/temporary.h"
 #include "input/source.h"
 #include "input/warnings.h"
@@ -55,6 +56,36 @@ std::string refusal(const InputConfig& config, const ModelFacts& facts) {
 TEST_CASE("without a source the flags that give one are named", "[input]") {
   const std::string message = refusal<UsageError>({}, model());
   for (const char* flag : {"--tokens", "--random-tokens", "--repeated-token"}) CHECK(contains(message, flag));
+}
+
+TEST_CASE("a model that takes numbers gets the rows of --tensor, one that takes ids refuses them", "[input]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "rows.safetensors";
+  const std::vector<float> values(2 * 3 * 4, 1.5F);
+  AtomicFile file = AtomicFile::open(path);
+  write_safetensors(file, {{"rows", {2, 3, 4}, std::span<const float>(values)}});
+  ModelFacts facts = model();
+  facts.input = "tensor";
+  InputConfig config;
+  config.tensor = path;
+  const Input input = build_input(config, facts);
+  REQUIRE(input.tensor.has_value());
+  REQUIRE(input.sequences.size() == 2);
+  CHECK(input.sequences[1].ids.empty());
+  CHECK(input.sequences[1].length == 3);  // [T, d]
+  CHECK(input.info.source == "tensor");
+  CHECK(input.info.tokens == 6);
+  CHECK(input.info.position_0_ids.empty());
+  CHECK(input.info.sha256.size() == 64);
+  config.limit = 1;
+  CHECK(build_input(config, facts).sequences.size() == 1);
+  CHECK(build_input(config, facts).info.sha256 != input.info.sha256);
+  config.length = 2;
+  CHECK(contains(refusal<UsageError>(config, facts), "--length"));
+  CHECK(contains(refusal<UsageError>({}, facts), "--tensor"));
+  facts.input = "tokens";
+  config.length.reset();
+  CHECK(contains(refusal<UsageError>(config, facts), "takes token ids"));
 }
 
 TEST_CASE("limit comes before BOS and BOS before length", "[input]") {

@@ -58,7 +58,10 @@ TEST_CASE("fused attention is what its definition says, for every combination of
                 const double rounding = dtype == at::kBFloat16 ? 8e-3 : dtype == at::kFloat ? 2e-6 : 1e-14;
                 const double error = largest(got.output.to(at::kDouble) - expected);
                 const double lse_error = largest(got.lse.to(at::kDouble) - truth.lse);
-                if (error <= 2 * eager_error + rounding && lse_error <= (dtype == at::kDouble ? 1e-12 : 2e-5) &&
+                if (error <= 2 * eager_error + rounding &&
+                    lse_error <= (dtype == at::kDouble  ? 1e-12
+                                  : dtype == at::kFloat ? 2e-5
+                                                        : 2e-4) &&
                     got.output.scalar_type() == dtype)
                   continue;
                 CAPTURE(dtype, kv_heads, length, window, chunk, softcap, sinks, error, eager_error, lse_error);
@@ -118,7 +121,7 @@ TEST_CASE("gradients of fused attention are those of the written-out softmax", "
     for (std::size_t i = 0; i < leaves.size(); ++i) CHECK(largest(got[i] - expected[i]) < 1e-12);
     // d loss / d s = - sum of p_sink (dO . O)
     const at::Tensor sink_mass = 1 - p.sum(-1);
-    CHECK(largest(got[3] + (sink_mass * (cotangent * output).sum(-1)).sum({0, 2})) < 1e-12);
+    CHECK(largest(got[3] + (sink_mass * (cotangent * output).sum(-1)).sum(at::IntArrayRef({0, 2}))) < 1e-12);
   }
 }
 

@@ -6,6 +6,7 @@ A toy is embedding -> blocks (x + attention(x), no norm, no MLP) -> unembedding.
 
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,18 @@ def window(length: int = LENGTH) -> np.ndarray:
     return np.where(np.triu(np.tri(length, dtype=bool), 1 - WINDOW), 0.0, -np.inf)
 
 
-def truth_of(toy: nn.Module, ids: Tensor, *biases: np.ndarray) -> tuple[list[Site], list[np.ndarray], np.ndarray]:
-    """Sites, streams and logits of a toy in float64; biases, one a block, are added to the scores ([T, T] or [H, T, T])."""
+def softmax(scores: np.ndarray) -> np.ndarray:
+    a = np.exp(scores - scores.max(-1, keepdims=True))
+    return a / a.sum(-1, keepdims=True)
+
+
+def truth_of(
+    toy: nn.Module, ids: Tensor, *biases: np.ndarray, weights: Callable[[int, np.ndarray], np.ndarray] | None = None
+) -> tuple[list[Site], list[np.ndarray], np.ndarray]:
+    """Sites, streams and logits of a toy in float64; biases, one a block, are added to the scores ([T, T] or [H, T, T]).
+
+    weights: makes attention of a block's number and its scores (with the bias); default: the softmax.
+    """
     weight = {name: p.detach().double().numpy() for name, p in toy.named_parameters(remove_duplicate=False)}
     x = weight["embedding.weight"][ids.numpy()]
     streams, sites = [x], []
@@ -131,8 +142,7 @@ def truth_of(toy: nn.Module, ids: Tensor, *biases: np.ndarray) -> tuple[list[Sit
 
         q, k, v = project("query"), project("key"), project("value")
         scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1]) + bias
-        a = np.exp(scores - scores.max(-1, keepdims=True))
-        a /= a.sum(-1, keepdims=True)
+        a = softmax(scores) if weights is None else weights(number, scores)
         sites.append(Site(a, k, v))
         mixed = (a @ v).transpose(0, 2, 1, 3).reshape(x.shape)
         x = x + mixed @ weight[f"blocks.{number}.attention.out.weight"].T
