@@ -46,12 +46,17 @@ if(NOT torch_version MATCHES "^${torch_tested_version}")
   message(WARNING "sinkscope is tested with torch ${torch_tested_version}; this is ${torch_version}.")
 endif()
 
-# at::parallel_for is a template: in a source compiled without OpenMP it silently runs on one thread. The run path finds torch's
-# own libgomp, which has the same name as the compiler's, so there is one pool of threads.
+# at::parallel_for is a template: in a source compiled without OpenMP it silently runs on one thread. The runtime is torch's own
+# where it ships one, so that there is one pool of threads.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
+set(openmp_runtime ${SINKSCOPE_TORCH_DIR}/lib/libgomp.so.1)
+if(NOT EXISTS ${openmp_runtime})
+  set(openmp_runtime OpenMP::OpenMP_CXX)
+endif()
 
 add_library(sinkscope_torch_cpu INTERFACE)
 target_include_directories(sinkscope_torch_cpu SYSTEM INTERFACE
   ${SINKSCOPE_TORCH_DIR}/include ${SINKSCOPE_TORCH_DIR}/include/torch/csrc/api/include)
 target_link_libraries(sinkscope_torch_cpu INTERFACE
-  ${SINKSCOPE_TORCH_DIR}/lib/libtorch_cpu.so ${SINKSCOPE_TORCH_DIR}/lib/libc10.so OpenMP::OpenMP_CXX)
+  ${SINKSCOPE_TORCH_DIR}/lib/libtorch_cpu.so ${SINKSCOPE_TORCH_DIR}/lib/libc10.so ${openmp_runtime})
+target_compile_options(sinkscope_torch_cpu INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
