@@ -247,6 +247,7 @@ InspectConfig parse_inspect(int argc, char** argv, std::vector<std::string>* not
   config.settings = resolve(given, {Group::input, Group::where, Group::common}, notes);
   config.settings.model = model;
   config.settings.json = json;
+  config.settings.runs_model = config.run;
   require_model(model, "inspect");
   return config;
 }

@@ -39,6 +39,9 @@ struct MeasureConfig {
   std::string model;
   std::optional<std::string> weights;
   std::vector<std::string> allow_missing, allow_unexpected;  ///< globs over tensor names
+  std::vector<std::string> allow_config;                     ///< globs over keys of a config.json
+  bool stream_weights = false;                               ///< read parameters when the run reaches them
+  bool runs_model = true;  ///< false: only the graph is looked at, so it needs no weights
   InputConfig input;
 
   std::optional<std::string> preset;  ///< empty when --metric named the metrics

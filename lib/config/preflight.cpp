@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "files/atomic_file.h"
+#include "files/checkpoint.h"
 
 namespace sinkscope {
 namespace {
@@ -37,6 +38,12 @@ void check_readable(const std::string& path, const char* what, const char* remed
 void check_tokens(const std::string& path) {
   if (path == "-") return;
   check_readable(path, "the token file", "Give .jsonl, .npy, .safetensors or - (jsonl on stdin).");
+}
+
+/// All files of a checkpoint; what is in them is looked at when they are loaded.
+void check_weights(const std::string& path) {
+  for (const std::string& file : checkpoint_files(path))
+    check_readable(file, "the weights file", "Give a .safetensors file, an index or a directory.");
 }
 
 /// The results that are asked for, by flag.
@@ -80,7 +87,9 @@ void check_files(const MeasureConfig& config) {
   check_readable(
       config.model, "the model",
       "sinkscope measures TorchScript files (.pt); scripts/export_hf.py makes one from a Hugging Face folder.");
-  if (config.weights) check_readable(*config.weights, "the weights file", "Give a .safetensors file.");
+  if (config.stream_weights && !config.weights)
+    throw UsageError("--stream-weights reads a checkpoint while the model runs; give it with --weights");
+  if (config.weights) check_weights(*config.weights);
   if (config.input.tokens) check_tokens(*config.input.tokens);
   if (config.input.tensor)
     check_readable(*config.input.tensor, "the tensor file", "Give a .npy or .safetensors file of [N, ...] numbers.");

@@ -116,6 +116,12 @@ void select_metrics(MeasureConfig& config, std::vector<const MetricSpec*> chosen
   }
 }
 
+void check_streaming(const MeasureConfig& config) {
+  if (config.stream_weights && needs_of(config).jacobian)
+    throw UsageError(
+        "--stream-weights excludes the metric mixing_jacobian, which needs all parameters at once for its gradients");
+}
+
 }  // namespace
 
 MeasureConfig resolve(const SettingSource& flags, const std::vector<Group>& groups, std::vector<std::string>* notes) {
@@ -150,6 +156,7 @@ MeasureConfig resolve(const SettingSource& flags, const std::vector<Group>& grou
   } else {
     apply_settings(config, sources, groups, notes);
   }
+  check_streaming(config);
   if ((config.input.random_tokens || config.input.repeated_token) && !config.input.length)
     config.input.length = kDrawnLength;
   return config;

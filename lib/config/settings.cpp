@@ -182,14 +182,20 @@ std::vector<Setting> where_settings() {
       number_deciding(choice_of<Logits>(
           where("--logits", "logits", "all|last|none", "the loss needs all; none drops the unembedding"),
           {"all", "last", "none"}, FIELD(logits))),
-      text_of(where("--weights", "weights", "PATH", "replace the parameters by those of a .safetensors file"),
-              FIELD(weights)),
+      text_of(
+          where("--weights", "weights", "PATH", "replace the parameters: a .safetensors file, an index, a directory"),
+          FIELD(weights)),
       number_deciding(
           list_of(where("--allow-missing", "allow_missing", "GLOB", "parameters that PATH may lack; repeatable"),
                   FIELD(allow_missing))),
       number_deciding(
           list_of(where("--allow-unexpected", "allow_unexpected", "GLOB", "tensors of PATH to ignore; repeatable"),
                   FIELD(allow_unexpected))),
+      number_deciding(list_of(where("--allow-config", "allow_config", "KEY",
+                                    "key of a config.json beside PATH that may differ; repeatable"),
+                              FIELD(allow_config))),
+      flag_of(where("--stream-weights", "stream_weights", "", "read parameters when they are used and drop them after"),
+              true, FIELD(stream_weights)),
   };
 }
 

@@ -6,9 +6,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
-#include "graph/walk.h"
+#include "graph/fixed_dtype.h"
 
 namespace sinkscope {
 namespace {
@@ -29,21 +30,6 @@ std::string load_cuda() {
 
 at::ScalarType scalar_type(DType dtype) {
   return dtype == DType::bfloat16 ? at::kBFloat16 : dtype == DType::float16 ? at::kHalf : at::kFloat;
-}
-
-/// A cast or creation whose dtype argument is the constant `type`; null if there is none.
-const torch::jit::Node* cast_to(torch::jit::Graph& graph, at::ScalarType type) {
-  const torch::jit::Node* found = nullptr;
-  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
-    const c10::FunctionSchema* schema = node->maybeSchema();
-    if (schema == nullptr || found != nullptr) return;
-    const auto& arguments = schema->arguments();
-    for (std::size_t i = 0; i < arguments.size() && i < node->inputs().size(); ++i)
-      if (arguments[i].name() == "dtype" &&
-          constant_int(node->input(i)) == std::optional<std::int64_t>(static_cast<int>(type)))
-        found = node;
-  });
-  return found;
 }
 
 }  // namespace
@@ -75,16 +61,21 @@ void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype) {
   if (dtype_name(wanted) == model.dtype) return;
   for (const at::ScalarType own : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16}) {
     if (dtype_name(own) != model.dtype) continue;
-    if (const auto* cast = cast_to(graph, own))
+    if (const auto reason = fixed_to_dtype(graph, model.module, own, wanted))
       throw InputError(fmt::format(
-          "{}: --dtype {}: the graph was traced in {} and casts to it in '{}' ({}), so in another dtype it would "
-          "be another model. Export it again with --dtype {}.",
-          model.path, dtype_name(wanted), model.dtype, cast->scopeName(), op_name(cast), dtype_name(wanted)));
+          "{}: --dtype {}: the graph was traced in {} and {}, so in another dtype it would be another model. Export it "
+          "again with --dtype {}.",
+          model.path, dtype_name(wanted), model.dtype, *reason, dtype_name(wanted)));
   }
   const at::NoGradGuard no_grad;
+  std::map<const void*, at::Tensor> moved;  // by where it lay, so that tied parameters stay one tensor
   for (const auto& p : model.module.named_parameters()) {
     at::Tensor value = p.value;
-    if (value.is_floating_point() && value.scalar_type() != wanted) value.set_data(value.to(wanted));
+    if (!value.is_floating_point() || value.scalar_type() == wanted) continue;
+    at::Tensor& to = moved[value.data_ptr()];
+    if (!to.defined() || to.sizes() != value.sizes())
+      to = is_placeholder(value) ? placeholder(value.sizes(), wanted) : value.to(wanted);
+    value.set_data(to);
   }
   model.dtype = dtype_name(wanted);
 }

@@ -9,11 +9,13 @@
 #include "base/error.h"
 #include "config/selection.h"
 #include "files/checkpoint.h"
+#include "graph/attribute_path.h"
 #include "graph/blocks.h"
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
 #include "graph/kinds.h"
+#include "graph/stream_parameters.h"
 #include "graph/walk.h"
 #include "measure/device.h"
 #include "model/load_weights.h"
@@ -92,10 +94,7 @@ std::optional<std::int64_t> embedding_rows(torch::jit::Graph& graph, const torch
   std::optional<std::int64_t> rows;
   for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
     if (!is_op(node, {"embedding"}) || node->input(1) != graph.inputs().at(1)) return;
-    std::string name;
-    const torch::jit::Value* at = node->input(0);
-    for (; at->node()->kind() == c10::prim::GetAttr; at = at->node()->input(0))
-      name = at->node()->s(c10::attr::name) + (name.empty() ? "" : "." + name);
+    const auto name = attribute_path(node->input(0));
     for (const auto& p : module.named_parameters())
       if (p.name == name && p.value.dim() == 2) rows = p.value.size(0);
   });
@@ -109,6 +108,22 @@ std::vector<std::string> own_operators(torch::jit::Graph& graph) {
     if (op_name(node).substr(0, 11) == "sinkscope::") names.insert(std::string(op_name(node)));
   });
   return {names.begin(), names.end()};
+}
+
+/// Reads parameters at their use, if that was asked for. Last of all rewrites: the others look for parameters.
+void stream(InstrumentedModel& model) {
+  if (!model.stream) return;
+  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()})
+    model.stream->set_plan(stream_parameters(*graph, model.stream->id(), model.stream->parameters()));
+}
+
+/// Parameters and buffers, but no placeholder: it would be filled with its one element.
+void move_to_device(torch::jit::Module& module, at::Device device) {
+  const auto move = [&](at::Tensor value) {
+    if (!is_placeholder(value)) value.set_data(value.to(device));
+  };
+  for (const auto& p : module.named_parameters()) move(p.value);
+  for (const auto& b : module.named_buffers()) move(b.value);
 }
 
 std::set<std::string> values_of(const std::map<std::string, std::string>& map) {
@@ -146,6 +161,7 @@ void finish_graphs(InstrumentedModel& model, const MeasureConfig& config) {
       reduce_logits(*graph, config.logits == Logits::last ? KeptLogits::last : KeptLogits::none);
     if (!model.device.is_cpu()) move_constants(*graph, model.device);
   }
+  stream(model);
   model.plain = std::make_unique<torch::jit::Code>(model.plain_graph, "forward");
   model.tapped = std::make_unique<torch::jit::Code>(model.tapped_graph, "forward");
 }
@@ -195,36 +211,40 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   model.tapped_graph = flat.graph;
   model.plain_graph = inline_with_paths(model.loaded.module).graph;
   model.operators = own_operators(*model.plain_graph);
-  model.file_dtype = model.loaded.dtype;
   model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   return model;
 }
 
 void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path) {
+  std::vector<std::string> names;
   if (path) {
-    std::vector<std::string> names = tensor_names(*path);
-    // A checkpoint that lacks a tensor which the one before had must not inherit it, and what was cast to another dtype
-    // has to be cast from the file's again.
-    const bool in_place = model.weight_names.empty() || model.weight_names == names;
-    if (model.plain != nullptr && (!in_place || model.loaded.dtype != model.file_dtype)) {
+    names = tensor_names(*path);
+    // A checkpoint that lacks a tensor which the one before had must not inherit it.
+    if (model.plain != nullptr && !model.weight_names.empty() && model.weight_names != names) {
       restore(model);
       model.weight_names.clear();
     }
-    const LoadedWeights weights = load_weights(model.loaded, {*path, config.allow_missing, config.allow_unexpected});
+  }
+  // Before the weights, which are then cast once.
+  move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
+  if (path) {
+    if (config.stream_weights && !model.stream) model.stream = std::make_shared<WeightStream>(model.device);
+    const LoadedWeights weights = load_weights(
+        model.loaded, {*path, config.allow_missing, config.allow_unexpected, config.allow_config}, model.stream.get());
     model.weights = WeightsInfo{*path, weights.sha256, weights.dtype, weights.casts};
     model.weight_names = std::move(names);
-  } else if (model.loaded.external_weights) {
-    throw UsageError(fmt::format(
-        "{}: the file holds the graph only. Give its parameters with --weights FILE.safetensors.", config.model));
+  } else if (model.loaded.external_weights && config.runs_model) {
+    throw UsageError(
+        fmt::format("{}: the file holds the graph only. Give its parameters with --weights: a .safetensors file, an "
+                    "index or a directory.",
+                    config.model));
   }
-  model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
-  move_to_dtype(model.loaded, *model.plain_graph, config.dtype);
   for (const auto& p : model.loaded.module.named_parameters()) {
     p.value.requires_grad_(false);
     if (dtype_name(p.value.scalar_type()) == model.loaded.dtype) model.dtype = p.value.scalar_type();
   }
   if (model.plain == nullptr) finish_graphs(model, config);
-  if (!model.device.is_cpu()) model.loaded.module.to(model.device);
+  if (!model.device.is_cpu()) move_to_device(model.loaded.module, model.device);
 }
 
 InstrumentedModel instrument(const MeasureConfig& config) {

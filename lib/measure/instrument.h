@@ -11,6 +11,7 @@
 #include "config/measure_config.h"
 #include "metric/layout.h"
 #include "model/load_model.h"
+#include "model/weight_stream.h"
 #include "observe/observe.h"
 #include "report/report.h"
 
@@ -19,6 +20,7 @@ namespace sinkscope {
 struct InstrumentedModel {
   LoadedModel loaded;
   std::optional<WeightsInfo> weights;
+  std::shared_ptr<WeightStream> stream;        ///< null unless parameters are streamed
   Layout layout;                               ///< measured sites and all streams
   std::vector<bool> site_inside_branch;        ///< per site: below an If or Loop, so it may not run
   std::size_t sites_found = 0;                 ///< before --layers and --sites
@@ -31,7 +33,6 @@ struct InstrumentedModel {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;           ///< of the parameters: what rows of numbers are converted to
   std::vector<c10::IValue> default_arguments;  ///< of forward, after the first
-  std::string file_dtype;                      ///< of the model file, before --dtype
   std::vector<std::string> weight_names;       ///< tensors of the checkpoint in use; empty: the model file's own
 
   /// What the interpreter is given: the module, `first`, then the defaults.

@@ -1,5 +1,6 @@
 #include "model/load_model.h"
 
+#include <ATen/Functions.h>
 #include <caffe2/serialize/inline_container.h>
 #include <fmt/format.h>
 #include <torch/csrc/jit/serialization/import.h>
@@ -89,15 +90,23 @@ void read_metadata(LoadedModel& model, const std::string& text) {
 void count_parameters(LoadedModel& model) {
   std::unordered_set<const void*> seen;
   std::map<std::string, std::int64_t> elements_by_dtype;
+  std::map<const void*, std::vector<std::int64_t>> shapes;  // of placeholders, by their element
   for (const auto& p : model.module.named_parameters()) {
     const at::Tensor& t = p.value;
-    const bool placeholder = t.numel() > 1 && t.storage().nbytes() <= static_cast<std::size_t>(t.element_size());
-    model.external_weights |= placeholder;
-    // Placeholders of one dtype may share their single element; they are still different parameters.
-    if (!placeholder && !seen.insert(t.data_ptr()).second) continue;
+    if (is_placeholder(t)) {
+      model.external.insert(p.name);
+      const auto [known, first] = shapes.emplace(t.data_ptr(), t.sizes().vec());
+      if (!first && t.sizes() != known->second) model.external_storage_tells_twins = false;
+    } else if (!seen.insert(t.data_ptr()).second) {
+      continue;
+    }
     model.parameters += t.numel();
     if (t.is_floating_point()) elements_by_dtype[dtype_name(t.scalar_type())] += t.numel();
   }
+  model.external_weights = !model.external.empty();
+  if (model.external_weights)
+    for (const auto& b : model.module.named_buffers())
+      if (is_placeholder(b.value)) model.external.insert(b.name);
   std::int64_t most = -1;
   for (const auto& [name, elements] : elements_by_dtype)
     if (elements > most) std::tie(model.dtype, most) = std::tie(name, elements);
@@ -115,6 +124,15 @@ std::optional<std::int64_t> integer_at(const ordered_json& json, std::initialize
 }
 
 }  // namespace
+
+bool is_placeholder(const at::Tensor& tensor) {
+  return tensor.numel() > 1 && tensor.storage().nbytes() <= static_cast<std::size_t>(tensor.element_size());
+}
+
+at::Tensor placeholder(at::IntArrayRef shape, at::ScalarType type) {
+  const at::Tensor element = at::zeros({1}, at::TensorOptions(type));
+  return shape.empty() ? element.select(0, 0) : element.expand(shape);
+}
 
 std::string dtype_name(at::ScalarType type) {
   switch (type) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct LoadedModel {
   std::int64_t parameters = 0;      ///< elements; tied parameters counted once
   std::string dtype;                ///< of most floating-point parameters: float32, bfloat16, float16, float64
   bool external_weights = false;    ///< parameters are stride-0 placeholders: --weights is needed
+  std::set<std::string> external;   ///< names of the parameters and buffers that were placeholders in the file
+  /// Whether placeholders that share their element are tied parameters; not so where one element serves several shapes.
+  bool external_storage_tells_twins = true;
 
   std::optional<std::int64_t> vocabulary() const;
   std::optional<std::int64_t> positions()
@@ -27,6 +31,10 @@ struct LoadedModel {
 /// Throws InputError for a missing, empty or truncated file, and for anything that is not TorchScript, saying what it
 /// is instead.
 LoadedModel load_model(const std::string& path);
+
+/// A tensor of which a single element exists: what a graph-only file has in place of a parameter.
+bool is_placeholder(const at::Tensor& tensor);
+at::Tensor placeholder(at::IntArrayRef shape, at::ScalarType type);
 
 /// Name of a floating-point type as reports write it: float32, bfloat16, float16, float64, or c10's name.
 std::string dtype_name(at::ScalarType type);

@@ -16,7 +16,11 @@ c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inp
   torch::jit::Stack stack(std::make_move_iterator(inputs.begin()), std::make_move_iterator(inputs.end()));
   try {
     const RunScope scope(state);
-    torch::jit::InterpreterState(code).run(stack);
+    try {
+      torch::jit::InterpreterState(code).run(stack);
+    } catch (...) {
+      if (!state.problem) throw;  // else not the model's: a parameter that could not be read, or a tap
+    }
     if (state.problem) std::rethrow_exception(state.problem);
   } catch (const Error&) {
     throw;

@@ -153,6 +153,10 @@ at::Tensor identity3(const at::Tensor& x, std::int64_t, std::int64_t) { return x
 RunScope::RunScope(RunState& state) : outer_(current) { current = &state; }
 RunScope::~RunScope() { current = outer_; }
 
+void keep_problem(std::exception_ptr problem) {
+  if (current != nullptr && !current->problem) current->problem = std::move(problem);
+}
+
 TORCH_LIBRARY(sinkscope, m) {
   m.def(
       "observe_sdpa(Tensor query, Tensor key, Tensor value, Tensor? attn_mask, float dropout_p, bool is_causal, float? "

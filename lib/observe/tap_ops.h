@@ -24,4 +24,8 @@ class RunScope {
   RunState* outer_;
 };
 
+/// Keeps the first exception of the run in progress on this thread, which run_graph throws instead of the
+/// interpreter's.
+void keep_problem(std::exception_ptr problem);
+
 }  // namespace sinkscope

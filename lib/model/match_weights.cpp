@@ -1,0 +1,256 @@
+#include "model/match_weights.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "config/selection.h"
+#include "files/legacy_tensors.h"
+#include "model/assemble.h"
+#include "model/check_config.h"
+#include "model/naming.h"
+
+namespace sinkscope {
+namespace {
+
+constexpr std::size_t kListed = 8;                    // names listed per kind of problem
+constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes compared at a time
+
+bool matches_any(const std::vector<std::string>& globs, const std::string& name) {
+  return std::any_of(globs.begin(), globs.end(), [&](const auto& glob) { return glob_matches(glob, name); });
+}
+
+std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+bool same_bytes(const TensorView& a, const TensorView& b) {
+  if (a.dtype != b.dtype || a.shape != b.shape || a.bytes.size() != b.bytes.size()) return false;
+  std::vector<std::byte> one(kPiece), other(kPiece);
+  for (std::size_t from = 0; from < a.bytes.size(); from += kPiece) {
+    const std::size_t size = std::min(kPiece, a.bytes.size() - from);
+    a.read(from, std::span(one.data(), size));
+    b.read(from, std::span(other.data(), size));
+    if (std::memcmp(one.data(), other.data(), size) != 0) return false;
+  }
+  return true;
+}
+
+/// What does not fit, by kind; thrown as one message.
+class Problems {
+ public:
+  void add(const char* kind, std::string what) { lists_[kind].push_back(std::move(what)); }
+  void throw_if_any(const std::string& weights, const std::string& model) const {
+    if (lists_.empty()) return;
+    std::string text = fmt::format("{}: the tensors do not fit the model {}.", weights, model);
+    for (const auto& [kind, names] : lists_) {
+      text += fmt::format("\n{} ({}):", kind, names.size());
+      for (std::size_t i = 0; i < std::min(names.size(), kListed); ++i) text += "\n  " + names[i];
+      if (names.size() > kListed) text += fmt::format("\n  ... and {} more", names.size() - kListed);
+    }
+    throw InputError(text);
+  }
+
+ private:
+  std::map<std::string, std::vector<std::string>> lists_;
+};
+
+struct Slot {
+  std::string name;
+  at::Tensor tensor;
+  bool is_parameter = false;
+};
+
+class Matcher {
+ public:
+  Matcher(const LoadedModel& model, const WeightsRequest& request)
+      : model_(model), request_(request), checkpoint_(std::make_shared<const Checkpoint>(request.path)) {
+    for (const auto& p : model.module.named_parameters()) slots_.push_back({p.name, p.value, true});
+    for (const auto& b : model.module.named_buffers()) slots_.push_back({b.name, b.value, false});
+    if (model.metadata.is_object() && model.metadata.contains("weight_map"))
+      map_ = parse_weight_map(model.metadata.at("weight_map"));
+  }
+
+  MatchedWeights run() {
+    find_recipes();
+    for (const Slot& slot : slots_) match(slot);
+    find_twins();
+    check_unused();
+    problems_.throw_if_any(request_.path, model_.path);
+    MatchedWeights matched;
+    matched.checkpoint = checkpoint_;
+    matched.casts = std::ssize(cast_);
+    matched.dtype = dtype();
+    matched.matches = std::move(matches_);
+    return matched;
+  }
+
+ private:
+  bool there(const Recipe& recipe) const {
+    const auto names = tensors_of(recipe);
+    return std::all_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return checkpoint_->find(name) != nullptr; });
+  }
+
+  /// Fills recipes_: through the weight map, else by name.
+  void find_recipes() {
+    std::set<std::string> mapped, unmapped, buffers;
+    for (const auto& [name, recipe] : map_)
+      for (std::string& tensor : tensors_of(recipe)) mapped.insert(std::move(tensor));
+    const Naming of_map = find_naming(mapped, *checkpoint_);
+    for (const Slot& slot : slots_) {
+      if (const auto entry = map_.find(slot.name); entry != map_.end()) {
+        Recipe recipe = renamed(entry->second, [&](const std::string& name) { return of_map.in_file(name); });
+        if (there(recipe)) {
+          recipes_.emplace(slot.name, std::move(recipe));
+          continue;
+        }
+      }
+      if (slot.is_parameter)
+        unmapped.insert(slot.name);
+      else if (slot.tensor.is_floating_point())
+        buffers.insert(slot.name);
+    }
+    of_names_ = find_naming(unmapped.empty() ? buffers : unmapped, *checkpoint_);
+    for (const Slot& slot : slots_) {
+      Recipe recipe;
+      recipe.name = of_names_.in_file(slot.name);
+      if (!recipes_.contains(slot.name) && there(recipe)) recipes_.emplace(slot.name, std::move(recipe));
+    }
+  }
+
+  void match(const Slot& slot) {
+    const auto found = recipes_.find(slot.name);
+    if (found == recipes_.end()) {
+      if (slot.is_parameter || map_.contains(slot.name)) missing_.push_back(slot);
+      return;
+    }
+    const Recipe& recipe = found->second;
+    const auto names = tensors_of(recipe);
+    const auto view = [&](const std::string& name) -> const TensorView& { return *checkpoint_->find(name); };
+    used_.insert(names.begin(), names.end());
+    if (!slot.is_parameter && !slot.tensor.is_floating_point()) return;  // masks of old checkpoints: the graph's own
+    if (!slot.is_parameter && legacy_tensor(view(names.front()))) return;
+    for (const std::string& name : names)
+      if (!float_type(view(name).dtype)) {
+        problems_.add("other dtype than F32, F16, BF16 or F64", fmt::format("{}: {}", name, view(name).dtype));
+        return;
+      }
+    try {
+      const auto shape = shape_of(recipe, [&](const std::string& name) { return view(name).shape; });
+      if (at::IntArrayRef(shape) != slot.tensor.sizes()) {
+        problems_.add("other shape", fmt::format("{}: {} in the file, {} in the model", describe(recipe),
+                                                 shape_text(shape), shape_text(slot.tensor.sizes())));
+        return;
+      }
+    } catch (const InputError& error) {
+      problems_.add("other shape", fmt::format("{}: {}", slot.name, error.what()));
+      return;
+    }
+    for (const std::string& name : names) count(view(name), slot.tensor.scalar_type());
+    check_twin(slot, recipe);
+    matches_.push_back({slot.name, slot.tensor, recipe, model_.external.contains(slot.name)});
+  }
+
+  void count(const TensorView& view, at::ScalarType target) {
+    const auto type = *float_type(view.dtype);
+    if (counted_.insert(view.name).second) elements_[type] += view.elements();
+    if (type != target) cast_.insert(view.name);
+  }
+
+  /// One tensor of the model cannot take two different values.
+  void check_twin(const Slot& slot, const Recipe& recipe) {
+    if (model_.external.contains(slot.name)) return;
+    const auto [twin, first] = filled_.emplace(slot.tensor.data_ptr(), std::pair(slot.name, recipe));
+    const auto& [name, other] = twin->second;
+    if (first || other == recipe) return;
+    if (!at::equal(assemble(other, *checkpoint_, slot.tensor.scalar_type()),
+                   assemble(recipe, *checkpoint_, slot.tensor.scalar_type())))
+      problems_.add("tied",
+                    fmt::format("{} and {} are one tensor in the model, but differ in the file", name, slot.name));
+  }
+
+  /// What the checkpoint lacks: filled through a tied twin, allowed, or a problem.
+  void find_twins() {
+    for (const Slot& slot : missing_) {
+      const bool external = model_.external.contains(slot.name);
+      const auto twin = std::find_if(matches_.begin(), matches_.end(), [&](const WeightMatch& match) {
+        return match.target.data_ptr() == slot.tensor.data_ptr() && match.target.sizes() == slot.tensor.sizes() &&
+               match.external == external;
+      });
+      if (twin != matches_.end() && (!external || model_.external_storage_tells_twins)) {
+        matches_.push_back({slot.name, slot.tensor, Recipe(twin->recipe), external});
+        continue;
+      }
+      std::string what = slot.name;
+      if (const auto entry = map_.find(slot.name); entry != map_.end() && describe(entry->second) != slot.name)
+        what += fmt::format(" (made of {})", describe(entry->second));
+      if (external && matches_any(request_.allow_missing, slot.name))
+        problems_.add("missing, and cannot be allowed to be: the model file holds no value", what);
+      else if (!matches_any(request_.allow_missing, slot.name))
+        problems_.add("missing, allow with --allow-missing GLOB", what);
+    }
+  }
+
+  void check_unused() {
+    for (const TensorView* tensor : checkpoint_->tensors()) {
+      if (used_.contains(tensor->name) || matches_any(request_.allow_unexpected, tensor->name)) continue;
+      if (legacy_tensor(*tensor)) continue;
+      // A copy of a tied tensor under the parameter's own name.
+      const auto own = std::find_if(recipes_.begin(), recipes_.end(), [&](const auto& entry) {
+        return entry.first == tensor->name || of_names_.in_file(entry.first) == tensor->name ||
+               (tensor->name.find('.') != std::string::npos && entry.first.ends_with("." + tensor->name));
+      });
+      if (own != recipes_.end() && own->second.op == Recipe::Op::tensor) {
+        if (!same_bytes(*tensor, *checkpoint_->find(own->second.name)))
+          problems_.add("tied", fmt::format("{} and {} are one tensor in the model, but differ in the file",
+                                            tensor->name, own->second.name));
+      } else if (float_type(tensor->dtype)) {
+        problems_.add("unexpected, allow with --allow-unexpected GLOB", tensor->name);
+      } else {
+        problems_.add("unexpected, and of another dtype than F32, F16, BF16 or F64 (quantised?)",
+                      fmt::format("{}: {}", tensor->name, tensor->dtype));
+      }
+    }
+  }
+
+  std::string dtype() const {
+    const auto most = std::max_element(elements_.begin(), elements_.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; });
+    return most == elements_.end() ? model_.dtype : dtype_name(most->first);
+  }
+
+  const LoadedModel& model_;
+  const WeightsRequest& request_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::vector<Slot> slots_, missing_;
+  WeightMap map_;
+  Naming of_names_;                                  ///< of parameters that the map does not know
+  std::unordered_map<std::string, Recipe> recipes_;  ///< by parameter
+  std::vector<WeightMatch> matches_;
+  std::set<std::string> used_, counted_, cast_;  ///< tensors of the checkpoint
+  std::map<at::ScalarType, std::int64_t> elements_;
+  std::unordered_map<const void*, std::pair<std::string, Recipe>> filled_;  ///< storage -> what fills it
+  Problems problems_;
+};
+
+}  // namespace
+
+std::optional<at::ScalarType> float_type(const std::string& dtype) {
+  static const std::map<std::string, at::ScalarType> types{
+      {"F32", at::kFloat}, {"BF16", at::kBFloat16}, {"F16", at::kHalf}, {"F64", at::kDouble}};
+  const auto it = types.find(dtype);
+  return it == types.end() ? std::nullopt : std::optional(it->second);
+}
+
+MatchedWeights match_weights(const LoadedModel& model, const WeightsRequest& request) {
+  Matcher matcher(model, request);  // first: a file that is none at all is the clearer message
+  check_config(model, request.path, request.allow_config);
+  return matcher.run();
+}
+
+}  // namespace sinkscope
