@@ -45,9 +45,52 @@ std::map<std::string, std::size_t> lists_of(const jit::Module& module) {
   return lists;
 }
 
+/// Whether `node` is computed from the result of one of `sources`.
+bool comes_after(Node* node, const std::vector<Node*>& sources) {
+  std::vector<Node*> stack{node};
+  std::unordered_set<Node*> seen{node};
+  const auto visit = [&](Node* next) {
+    if (seen.insert(next).second) stack.push_back(next);
+  };
+  while (!stack.empty()) {
+    Node* at = stack.back();
+    stack.pop_back();
+    if (at != node && std::find(sources.begin(), sources.end(), at) != sources.end()) return true;
+    for (Value* input : at->inputs()) visit(input->node());
+    for (jit::Block* block : at->blocks())
+      for (Value* output : block->outputs()) visit(output->node());
+    if (at->kind() == c10::prim::Param && at->owningBlock()->owningNode() != nullptr)
+      visit(at->owningBlock()->owningNode());
+  }
+  return false;
+}
+
 }  // namespace
 
-std::map<std::string, std::string> find_blocks(const jit::Module& module, const std::set<std::string>& site_paths) {
+std::set<std::string> parallel_lists(const std::vector<Site>& sites) {
+  std::map<std::string, std::vector<std::pair<std::string, std::vector<Node*>>>> lists;  // list -> elements in order
+  for (const Site& site : sites) {
+    for (std::string at = site.module; !at.empty(); at = parent_of(at)) {
+      if (!is_number(last_of(at))) continue;
+      auto& elements = lists[parent_of(at)];
+      const auto same = [&](const auto& element) { return element.first == at; };
+      auto it = std::find_if(elements.begin(), elements.end(), same);
+      if (it == elements.end()) it = elements.insert(elements.end(), {at, {}});
+      it->second.push_back(site.node);
+    }
+  }
+  std::set<std::string> parallel;
+  for (const auto& [path, elements] : lists) {
+    if (elements.size() < 2) continue;
+    const auto& later = elements[1].second;
+    if (std::none_of(later.begin(), later.end(), [&](Node* node) { return comes_after(node, elements[0].second); }))
+      parallel.insert(path);
+  }
+  return parallel;
+}
+
+std::map<std::string, std::string> find_blocks(const jit::Module& module, const std::set<std::string>& site_paths,
+                                               const std::set<std::string>& parallel) {
   std::set<std::string> complete;  // lists whose every element contains a site
   for (const auto& [path, count] : lists_of(module)) {
     std::size_t with_site = 0;
@@ -56,13 +99,13 @@ std::map<std::string, std::string> find_blocks(const jit::Module& module, const 
       with_site +=
           std::any_of(site_paths.begin(), site_paths.end(), [&](const auto& s) { return contains(element, s); });
     }
-    if (with_site == count) complete.insert(path);
+    if (with_site == count && parallel.count(path) == 0) complete.insert(path);
   }
   std::map<std::string, std::string> blocks;
   for (const std::string& site : site_paths) {
     std::optional<std::string> deepest, outermost;
     for (std::string at = site; !at.empty(); at = parent_of(at)) {
-      if (!is_number(last_of(at))) continue;
+      if (!is_number(last_of(at)) || parallel.count(parent_of(at)) > 0) continue;
       if (!deepest && complete.count(parent_of(at)) > 0) deepest = at;
       outermost = at;
     }

@@ -13,10 +13,16 @@
 
 namespace sinkscope {
 
+/// Paths of the lists whose elements hold sites but run side by side, none on the result of another: heads of one
+/// attention, branches. Their elements are no blocks.
+std::set<std::string> parallel_lists(const std::vector<Site>& sites);
+
 /// Module path of the block of every site path: the element of the deepest ModuleList whose every element contains a
-/// site, else the outermost indexed ancestor, else the module that holds the site ("" for the root).
+/// site and that is not `parallel`, else the outermost indexed ancestor, else the module that holds the site ("" for
+/// the root).
 std::map<std::string, std::string> find_blocks(const torch::jit::Module& module,
-                                               const std::set<std::string>& site_paths);
+                                               const std::set<std::string>& site_paths,
+                                               const std::set<std::string>& parallel = {});
 
 /// A tap point: the marker whose value is the residual stream there.
 struct StreamPoint {

@@ -22,6 +22,7 @@ void describe(Site& site, torch::jit::Node* node, std::map<std::string, std::int
   switch (site.form) {
     case SiteForm::sdpa:
     case SiteForm::fused_attention:
+    case SiteForm::projected:
       info.measured_by = "fused";
       break;
     case SiteForm::materialised:
@@ -55,7 +56,9 @@ FoundAttention find_attention(torch::jit::Graph& graph) {
     std::optional<Site> site = idioms::sdpa(node);
     if (!site) site = idioms::fused_attention(node);
     if (!site) site = idioms::marked(node);
+    if (!site) site = idioms::native(node);
     if (!site) site = idioms::softmax(node, &reason);
+    if (!site) site = idioms::sigmoid(node);
     if (!reason.op.empty()) found.left_alone.push_back(reason);
     if (!site) return;
     site->inside_branch = depth > 0;

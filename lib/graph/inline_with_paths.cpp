@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <map>
+#include <sstream>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -21,7 +22,7 @@ using Paths = std::unordered_map<Value*, std::string>;
 
 class Inliner {
  public:
-  explicit Inliner(const std::set<std::string>& marked) : marked_(marked) {}
+  Inliner(const jit::Module& root, const std::set<std::string>& marked) : root_(root), marked_(marked) {}
 
   void run(Block* block, const Paths& known) {
     for (auto it = block->nodes().begin(); it != block->nodes().end();) {
@@ -52,13 +53,26 @@ class Inliner {
     }
   }
 
+  /// An interface says which methods a module has, not which module it is; the object itself does.
+  void resolve_interface(Value* object, const Paths& known) const {
+    if (object->type()->kind() != c10::TypeKind::InterfaceType) return;
+    jit::Module at = root_;
+    std::istringstream path(path_of(object, known));
+    for (std::string name; std::getline(path, name, '.');) {
+      if (!at.hasattr(name) || !at.attr(name).isModule()) return;
+      at = at.attr(name).toModule();
+    }
+    object->setType(at.type());
+  }
+
   void inline_call(Node* n, bool is_method, const Paths& known) {
+    if (is_method) resolve_interface(n->input(0), known);
     // Must precede removeInput(0): the callee is read from input 0. Null for calls through an interface type.
     jit::GraphFunction* callee = jit::tryToGraphFunction(n);
     if (callee == nullptr)
       throw InputError(
-          fmt::format("the graph calls {} through an interface type, which cannot be inlined. Trace the model "
-                      "instead of scripting it.",
+          fmt::format("the graph calls {} through an interface type, and which module is behind it is known only while "
+                      "it runs. Trace the model instead of scripting it.",
                       is_method ? n->s(c10::attr::name) : "a function"));
     // A copy per call: scripted modules of one class share a single graph.
     const std::shared_ptr<Graph> body = callee->graph()->copy();
@@ -118,6 +132,7 @@ class Inliner {
     return out;
   }
 
+  const jit::Module& root_;
   const std::set<std::string>& marked_;
   std::map<std::string, std::int64_t> ordinals_;
 };
@@ -141,7 +156,7 @@ void mark_numbers(Block* block) {
 FlatGraph inline_with_paths(const jit::Module& module, const std::set<std::string>& marked) {
   FlatGraph flat;
   flat.graph = module.get_method("forward").graph()->copy();
-  Inliner inliner(marked);
+  Inliner inliner(module, marked);
   inliner.run(flat.graph->block(), {{flat.graph->inputs()[0], ""}});
   flat.calls = std::move(inliner.calls);
   mark_numbers(flat.graph->block());

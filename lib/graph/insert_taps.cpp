@@ -35,18 +35,62 @@ void observe_call(Graph& graph, const Site& site, const char* op, std::initializ
   node->destroy();
 }
 
-void observe_weights(Graph& graph, const Site& site) {
-  Node* node = site.node;
-  const jit::WithInsertPoint after(node->next());
-  Value* output = node->output();
-  Value* with_sink = site.with_sink != nullptr ? site.with_sink : graph.insertConstant(c10::IValue());
-  Node* tap = create(graph, "sinkscope::observe_weights",
-                     {output, site.weights, site.scores, site.key, graph.insertConstant(site.key_is_transposed),
-                      site.value, with_sink, graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))},
-                     output);
+/// Routes the output of `node` through the tap.
+void tap_output(Node* node, Node* tap, Graph& graph) {
+  Value* output = node->output(0);
   tap->copyMetadata(node);
   graph.insertNode(tap);
   output->replaceAllUsesAfterNodeWith(tap, tap->output());
+}
+
+void observe_weights(Graph& graph, const Site& site) {
+  Node* node = site.node;
+  const jit::WithInsertPoint after(node->next());
+  std::vector<std::int64_t> dims;
+  for (const Axes& axes : {site.output_axes, site.weights_axes, site.scores_axes, site.key_axes, site.value_axes})
+    dims.insert(dims.end(), {axes.rows, axes.columns});
+  Value* with_sink = site.with_sink != nullptr ? site.with_sink : graph.insertConstant(c10::IValue());
+  const std::vector<Value*> inputs{node->output(),
+                                   site.weights,
+                                   site.scores,
+                                   site.key,
+                                   site.value,
+                                   with_sink,
+                                   graph.insertConstant(dims),
+                                   graph.insertConstant(static_cast<std::int64_t>(site.softmax_dim)),
+                                   graph.insertConstant(site.heads_first),
+                                   graph.insertConstant(site.info.row_sum != "free"),
+                                   graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))};
+  tap_output(node, create(graph, "sinkscope::observe_weights", inputs, node->output()), graph);
+}
+
+/// The operator stays and produces the output; its hidden states and projections are handed over beside it.
+void observe_projected(Graph& graph, const Site& site) {
+  Node* node = site.node;
+  const jit::WithInsertPoint after(node->next());
+  const bool is_layer = is_op(node, {"_transformer_encoder_layer_fwd"});
+  Value* none = graph.insertConstant(c10::IValue());
+  const auto argument = [&](const char* of_layer, const char* of_attention) {
+    return is_layer ? (of_layer == nullptr ? none : node->namedInput(of_layer))
+                    : (of_attention == nullptr ? none : node->namedInput(of_attention));
+  };
+  Value* norm_first = is_layer ? node->namedInput("norm_first") : graph.insertConstant(false);
+  Value* eps = is_layer ? node->namedInput("eps") : graph.insertConstant(0.0);
+  const std::vector<Value*> inputs{node->output(0),
+                                   argument("src", "query"),
+                                   argument("src", "key"),
+                                   argument("src", "value"),
+                                   argument("num_heads", "num_head"),
+                                   node->namedInput("qkv_weight"),
+                                   node->namedInput("qkv_bias"),
+                                   norm_first,
+                                   argument("norm_weight_1", nullptr),
+                                   argument("norm_bias_1", nullptr),
+                                   eps,
+                                   node->namedInput("mask"),
+                                   node->namedInput("mask_type"),
+                                   graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))};
+  tap_output(node, create(graph, "sinkscope::observe_projected", inputs, node->output(0)), graph);
 }
 
 void observe(Graph& graph, const Site& site) {
@@ -59,6 +103,8 @@ void observe(Graph& graph, const Site& site) {
                           {"query", "key", "value", "scale", "window", "chunk", "softcap", "sinks"});
     case SiteForm::materialised:
       return observe_weights(graph, site);
+    case SiteForm::projected:
+      return observe_projected(graph, site);
     case SiteForm::marked:
       return observe_call(graph, site, "sinkscope::observe_marked", {"weights", "probability"});
   }

@@ -3,6 +3,7 @@
 
 #include <torch/csrc/jit/ir/ir.h>
 
+#include "graph/matrix_axes.h"
 #include "metric/layout.h"
 
 namespace sinkscope {
@@ -11,25 +12,33 @@ enum class SiteForm {
   sdpa,             ///< aten::scaled_dot_product_attention: the node itself is replaced
   fused_attention,  ///< sinkscope::fused_attention: likewise
   materialised,     ///< the model builds the probabilities: they are read where they are
+  projected,        ///< one operator from hidden states to output: queries, keys and values are computed again
   marked,           ///< sinkscope::attention: the author declared the tensor
 };
 
 struct Site {
   SiteInfo info;
   SiteForm form = SiteForm::sdpa;
-  std::string module;                    ///< path of the module that holds the call; of a mark, info.path adds its name
-  std::string mark;                      ///< marked: the name that the author gave
-  bool inside_branch = false;            ///< below a prim::If or prim::Loop: may legitimately not run
-  torch::jit::Node* node = nullptr;      ///< the call or mark; materialised: the product of probabilities and values
-  torch::jit::Value* weights = nullptr;  ///< materialised: output of the softmax
-  torch::jit::Value* scores = nullptr;   ///< materialised: input of the softmax, without a learned sink's column
-  /// Materialised with a learned sink: the softmax with the sink's column, [B, H, Q, K + 1]; `weights` are a slice of
-  /// it.
+  std::string module;                ///< path of the module that holds the call; of a mark, info.path adds its name
+  std::string mark;                  ///< marked: the name that the author gave
+  bool inside_branch = false;        ///< below a prim::If or prim::Loop: may legitimately not run
+  torch::jit::Node* node = nullptr;  ///< the call or mark; materialised: the product of probabilities and values
+  torch::jit::Value* query = nullptr;
+  torch::jit::Value* key = nullptr;    ///< before any repetition of KV heads
+  torch::jit::Value* value = nullptr;  ///< before any repetition of KV heads
+
+  // Materialised. Tensors are [B, H, Q, K] and the like up to the order of dims, or with B and H merged into one.
+  torch::jit::Value* weights = nullptr;  ///< the probabilities that meet the values
+  torch::jit::Value* scores = nullptr;   ///< input of the softmax, without a learned sink's column
+  /// With a learned sink: the softmax with the sink's column; `weights` are a slice of it.
   torch::jit::Value* with_sink = nullptr;
-  torch::jit::Value* query = nullptr;  ///< [B, H, Q, D]
-  torch::jit::Value* key = nullptr;    ///< before any repetition of KV heads; [B, G, K, D]
-  bool key_is_transposed = false;      ///< `key` is [B, G, D, K]
-  torch::jit::Value* value = nullptr;  ///< before any repetition of KV heads; [B, G, K, D]
+  Axes weights_axes;         ///< queries, keys
+  Axes scores_axes;          ///< queries, keys
+  Axes key_axes;             ///< keys, head dim
+  Axes value_axes;           ///< keys, head dim
+  Axes output_axes;          ///< queries, head dim of the node's result
+  int softmax_dim = -1;      ///< as written: a positive one is compared with the rank when the site runs
+  bool heads_first = false;  ///< B and H are merged as [H x B]
 };
 
 /// A softmax that is not measured, and why.

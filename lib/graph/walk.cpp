@@ -41,32 +41,6 @@ bool is_parameter(Value* value) {
   return value->node()->kind() == c10::prim::GetAttr;
 }
 
-Value* left_operand(Node* product) {
-  if (is_op(product, {"einsum"})) {
-    Node* list = product->input(1)->node();
-    return list->kind() == c10::prim::ListConstruct && list->inputs().size() == 2 ? list->input(0) : nullptr;
-  }
-  return product->input(is_op(product, {"baddbmm"}) ? 1 : 0);
-}
-
-Value* right_operand(Node* product) {
-  if (is_op(product, {"einsum"})) {
-    Node* list = product->input(1)->node();
-    return list->kind() == c10::prim::ListConstruct && list->inputs().size() == 2 ? list->input(1) : nullptr;
-  }
-  return product->input(is_op(product, {"baddbmm"}) ? 2 : 1);
-}
-
-bool is_product_of_activations(Node* node) {
-  if (!is_op(node, {"matmul", "bmm", "baddbmm", "einsum"})) return false;
-  Value* left = left_operand(node);
-  Value* right = right_operand(node);
-  return left != nullptr && right != nullptr && !is_parameter(left) && !is_parameter(right);
-}
-
-namespace {
-
-/// x[:]: a slice that keeps everything, as tracing writes around an unsqueeze.
 bool keeps_everything(const Node* node) {
   if (!is_op(node, {"slice"})) return false;
   const auto begin = jit::toIValue(node->input(2)), end = jit::toIValue(node->input(3)),
@@ -75,8 +49,6 @@ bool keeps_everything(const Node* node) {
          (end->isNone() || (end->isInt() && end->toInt() == std::numeric_limits<std::int64_t>::max())) && step &&
          step->isInt() && step->toInt() == 1;
 }
-
-}  // namespace
 
 Value* before_repetition(Value* value) {
   Node* node = value->node();

@@ -23,11 +23,8 @@ bool is_tensor(const torch::jit::Value* value);
 /// True if `value` is a parameter or buffer, at most reshaped or cast: its leaf is a prim::GetAttr.
 bool is_parameter(torch::jit::Value* value);
 
-/// The product of two activations: matmul, bmm, baddbmm or einsum with neither operand a parameter.
-bool is_product_of_activations(torch::jit::Node* node);
-/// Its left and right operand.
-torch::jit::Value* left_operand(torch::jit::Node* product);
-torch::jit::Value* right_operand(torch::jit::Node* product);
+/// x[:]: a slice that keeps everything, as tracing writes around an unsqueeze.
+bool keeps_everything(const torch::jit::Node* node);
 
 /// Follows reshape <- expand <- unsqueeze and repeat_interleave back to the tensor before KV heads were repeated;
 /// `value` itself if there was no repetition.

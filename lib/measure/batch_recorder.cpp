@@ -97,7 +97,7 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   info.row_sum = site.row_sum;
   info.learned_sink = site.row_sum == "with_sink";
   // Keys that are not the queries' own positions: another sequence is attended to.
-  if (site.queries != site.keys && info.calls == site.batch) info.kind = "cross";
+  if (site.queries != site.keys * site.windows && info.calls == site.batch) info.kind = "cross";
   info.measured_by = site.measured_by;
   info.reason = site.reason;
   // A short sequence does not show a window: what the longest ones showed stands.
@@ -113,8 +113,7 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
 
 void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
   if (index(id) >= layout_.sites.size()) {  // not selected: only what its queries see
-    for (const auto& visible : site_statistics(view, {}, std::nullopt, masks_).visibility)
-      causal_ = causal_ && visible->is_causal();
+    causal_ = causal_ && site_statistics(view, {}, std::nullopt, masks_).causal;
     return;
   }
   const SiteInfo& info = layout_.sites.at(index(id));
@@ -124,7 +123,7 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
     if (site.batch != static_cast<std::int64_t>(sequences_.size()))
       throw InputError(fmt::format("it ran on {} sequences where {} were given", site.batch, sequences_.size()));
     describe(id, site);
-    for (const auto& visible : site.visibility) causal_ = causal_ && visible->is_causal();
+    causal_ = causal_ && site.causal;
     SiteSlots slots;
     slots.id = id;
     const FirstKeysSums& first = site.first_keys;
@@ -156,7 +155,7 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
 }
 
 void BatchRecorder::record_stream(StreamId id, const at::Tensor& x) {
-  const bool fits = x.dim() == 3 && x.size(0) == static_cast<std::int64_t>(sequences_.size()) &&
+  const bool fits = !x.is_nested() && x.dim() == 3 && x.size(0) == static_cast<std::int64_t>(sequences_.size()) &&
                     (sequences_.front()->ids.empty() || x.size(1) == sequences_.front()->length) &&
                     x.is_floating_point();
   if (!fits) {

@@ -182,13 +182,14 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
 
   // Once plainly, to learn where the attention is; then with markers at the calls of the blocks that hold it.
   FlatGraph flat = inline_with_paths(model.loaded.module);
-  std::set<std::string> site_paths;
+  std::set<std::string> site_paths, parallel;
   {
     const FoundAttention found = find_attention(*flat.graph);
     check_sites(model, found, config);
     for (const Site& site : found.sites) site_paths.insert(site.module);
+    parallel = parallel_lists(found.sites);
   }
-  const auto blocks = find_blocks(model.loaded.module, site_paths);
+  const auto blocks = find_blocks(model.loaded.module, site_paths, parallel);
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
   std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites);
@@ -204,7 +205,9 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
     if (site.info.ordinal == 1)
       model.warnings.push_back(
           {"site_reused",
-           fmt::format("'{}' is called several times; each call is a site of its own.", site.info.path)});
+           fmt::format("'{}' attends several times (it is called several times, or attends head by head); each time is "
+                       "a site of its own.",
+                       site.info.path)});
   }
   for (const StreamPoint& stream : streams) model.layout.streams.push_back(stream.info);
   insert_taps(flat, sites, streams);

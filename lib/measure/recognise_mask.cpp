@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 
@@ -168,6 +169,31 @@ RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weig
         return (s <= lowest / 2).logical_or((s <= kMaskedBelow).logical_and(p == 0)).logical_not();
       },
       weights.size(2), weights.size(3), first_keys);
+}
+
+RecognisedMask recognise_windows(const at::Tensor& scores, const at::Tensor& weights, std::int64_t windows,
+                                 std::int64_t first_keys, bool& causal) {
+  const auto one_by_one = [&](const at::Tensor& x) {
+    return x.unflatten(2, {windows, -1}).transpose(1, 2).flatten(0, 1);
+  };
+  const RecognisedMask each = recognise_scores(one_by_one(scores), one_by_one(weights), 0);
+  causal = std::all_of(each.visibility.begin(), each.visibility.end(), [](const auto& v) { return v->is_causal(); });
+  RecognisedMask all = recognise_scores(scores, weights, first_keys);
+  all.kind = each.kind, all.width = each.width;
+  // Behind each other, the queries of later windows look as if they saw earlier keys only.
+  for (auto& visibility : all.visibility) {
+    if (!visibility->is_causal()) continue;
+    std::vector<std::int64_t> counts;
+    std::vector<std::uint8_t> seen;
+    const std::int64_t leading = std::min(first_keys, visibility->keys());
+    for (std::int64_t i = 0; i < visibility->rows(); ++i) {
+      counts.push_back(visibility->visible(i));
+      for (std::int64_t k = 0; k < leading; ++k) seen.push_back(visibility->sees(i, k) ? 1 : 0);
+    }
+    visibility = shared(
+        Visibility::other(MaskKind::other, visibility->keys(), false, std::move(counts), leading, std::move(seen)));
+  }
+  return all;
 }
 
 RecognisedMask recognise_weights(const at::Tensor& weights, std::int64_t first_keys) {

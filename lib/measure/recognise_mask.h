@@ -37,6 +37,11 @@ RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std:
 /// under kMaskedBelow and its probability is exactly 0. scores, weights: [B, H, Q, K].
 RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weights, std::int64_t first_keys);
 
+/// Of attention inside windows of a sequence, whose queries stand behind each other: scores, weights [B, H, W x n, K].
+/// `kind` is that of a window; alpha_k divides by all queries. `causal`: no window has a query that sees a later key.
+RecognisedMask recognise_windows(const at::Tensor& scores, const at::Tensor& weights, std::int64_t windows,
+                                 std::int64_t first_keys, bool& causal);
+
 /// Of weights [B, H, Q, K] that an author declared: a key is visible to a query if any sequence or head gives it
 /// weight.
 RecognisedMask recognise_weights(const at::Tensor& weights, std::int64_t first_keys);

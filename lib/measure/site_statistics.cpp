@@ -74,6 +74,8 @@ void set_mask(SiteBatch& site, const RecognisedMask& mask) {
   site.mask = mask.kind;
   site.mask_width = mask.width;
   site.visibility = mask.visibility;
+  site.causal =
+      std::all_of(mask.visibility.begin(), mask.visibility.end(), [](const auto& v) { return v->is_causal(); });
 }
 
 SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
@@ -147,37 +149,74 @@ void full_pass_of(SiteBatch& site, const Needs& needs, const at::Tensor& p, cons
               mask.visible_keys, sink_mass);
 }
 
+/// Rows of any sum: nothing to hold the sums against, and the proxy beside the weights. p [B, H, Q, K] float32.
+void free_rows(SiteBatch& site, const Needs& needs, const at::Tensor& p) {
+  site.row_sum = "free";
+  if (needs.first_keys == 0) return;
+  const at::Tensor magnitude = p.abs(), sums = magnitude.sum({-1}, false, at::kDouble);
+  const at::Tensor first = magnitude.narrow(3, 0, std::min(needs.first_keys, site.keys)).to(at::kDouble);
+  site.proxy_key_sum = (first / (sums + kProxyEpsilon).unsqueeze(-1)).sum(2);
+  site.first_keys.renormalised_sum = renormalised_sum(magnitude, sums);
+}
+
+/// Keys and values of windows stand behind each other: the first of each counts as the first, means are over windows.
+void window_norms(SiteBatch& site, const AttentionView& view, const Needs& needs) {
+  const auto of = [&](const at::Tensor& x) {
+    FirstAndOthers norm = first_and_others_norms(x.unflatten(2, {view.windows, -1}).flatten(1, 2));
+    for (at::Tensor* values : {&norm.first, &norm.others}) *values = values->unflatten(1, {-1, view.windows}).mean(-1);
+    return norm;
+  };
+  if (needs.key_norms) site.key_norm = of(view.key);
+  if (needs.value_norms) site.value_norm = of(view.value);
+  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output);
+}
+
 SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
   SiteBatch site;
   site.batch = view.weights.size(0), site.heads = view.weights.size(1), site.queries = view.weights.size(2);
-  site.keys = view.weights.size(3);
+  site.keys = view.weights.size(3), site.windows = view.windows;
+  const std::int64_t keys = site.keys * view.windows;
   const bool fits = view.key.dim() == 4 && view.value.dim() == 4 && view.key.size(0) == site.batch &&
-                    view.key.size(2) == site.keys && view.value.size(2) == site.keys && view.key.size(1) > 0 &&
-                    site.heads % view.key.size(1) == 0;
+                    view.key.size(2) == keys && view.value.size(2) == keys && view.key.size(1) > 0 &&
+                    site.heads % view.key.size(1) == 0 && view.output.dim() == 4 &&
+                    view.output.sizes().slice(0, 3) == view.weights.sizes().slice(0, 3);
   if (!fits)
     throw InputError(
-        fmt::format("attention probabilities of shape {} do not fit keys of shape {} and values of shape {}",
+        fmt::format("attention probabilities of shape {} do not fit keys of shape {}, values of shape {} and an output "
+                    "of shape {}. Declare them with sinkscope::attention",
                     fmt::join(view.weights.sizes(), " x "), fmt::join(view.key.sizes(), " x "),
-                    fmt::join(view.value.sizes(), " x ")));
+                    fmt::join(view.value.sizes(), " x "), fmt::join(view.output.sizes(), " x ")));
   site.kv_heads = view.key.size(1), site.head_dim = view.key.size(3);
   site.row_sum_tolerance = view.output.element_size() < 4 ? 2e-2 : 1e-3;
-  site.measured_by = "materialised";
-  site.reason = "the model builds the attention matrix itself";
-  const RecognisedMask mask =
-      recognise_scores(view.scores, view.weights, std::max(needs.first_keys, needs.after_first_k));
+  site.measured_by = view.written_out ? "blocks" : "materialised";
+  site.reason =
+      view.written_out ? "it attends inside windows of the sequence" : "the model builds the attention matrix itself";
+  const std::int64_t first_keys = std::max(needs.first_keys, needs.after_first_k);
+  const RecognisedMask mask = view.windows > 1
+                                  ? recognise_windows(view.scores, view.weights, view.windows, first_keys, site.causal)
+                                  : recognise_scores(view.scores, view.weights, first_keys);
+  const bool causal = site.causal;
   set_mask(site, mask);
+  if (view.windows > 1) site.causal = causal;
   at::Tensor sink_mass;
   if (view.sink_mass.defined()) {
     site.row_sum = "with_sink";
     sink_mass = view.sink_mass.to(at::kDouble);
   }
   if (needs.first_keys > 0) {
-    site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
+    // Queries of windows are not in the order of the sequence.
+    const auto selected = view.windows > 1 ? std::nullopt : non_trigger;
+    site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, selected));
     if (sink_mass.defined()) site.first_keys.renormalised_sum = renormalised_sum(view.weights, 1 - sink_mass);
   }
   if (needs.learned_sink && sink_mass.defined()) site.first_keys.learned_sink_sum = sink_mass.sum(-1);
-  if (needs.full_pass()) full_pass_of(site, needs, view.weights.to(at::kFloat), mask, sink_mass);
-  norms(site, view, needs);
+  const at::Tensor p = view.weights.to(at::kFloat);
+  if (!view.probability) free_rows(site, needs, p);
+  if (needs.full_pass()) full_pass_of(site, needs, p, mask, sink_mass);
+  if (view.windows > 1)
+    window_norms(site, view, needs);
+  else
+    norms(site, view, needs);
   return site;
 }
 
@@ -198,15 +237,7 @@ SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::op
   set_mask(site, mask);
   if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
   const at::Tensor p = view.weights.to(at::kFloat);
-  if (!view.probability) {
-    site.row_sum = "free";
-    if (needs.first_keys > 0) {
-      const at::Tensor magnitude = p.abs(), sums = magnitude.sum({-1}, false, at::kDouble);
-      const at::Tensor first = magnitude.narrow(3, 0, std::min(needs.first_keys, site.keys)).to(at::kDouble);
-      site.proxy_key_sum = (first / (sums + kProxyEpsilon).unsqueeze(-1)).sum(2);
-      site.first_keys.renormalised_sum = renormalised_sum(magnitude, sums);
-    }
-  }
+  if (!view.probability) free_rows(site, needs, p);
   if (needs.full_pass()) full_pass_of(site, needs, p, mask, {});
   return site;
 }

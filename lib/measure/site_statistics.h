@@ -25,6 +25,8 @@ struct SiteBatch {
   MaskKind mask = MaskKind::none;
   std::int64_t mask_width = 0;
   std::vector<std::shared_ptr<const Visibility>> visibility;  ///< one for all sequences, or one each
+  bool causal = true;                                         ///< no query sees a later key
+  std::int64_t windows = 1;                                   ///< that the queries of a sequence are cut into
   std::string measured_by;                                    ///< fused | blocks | materialised | marked
   std::optional<std::string> reason;                          ///< why not fused
   double softcap = 0;                                         ///< 0: none

@@ -28,8 +28,10 @@ void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable&
     errors.compare(name, got.first, n.select(2, 0), true);
     if (n.size(2) > 1) errors.compare(name, got.others, n.narrow(2, 1, n.size(2) - 1).mean(-1), true);
   };
-  first_and_others("key_norm", site.key_norm, view.key);
-  first_and_others("value_norm", site.value_norm, view.value);
+  if (view.windows == 1) {
+    first_and_others("key_norm", site.key_norm, view.key);
+    first_and_others("value_norm", site.value_norm, view.value);
+  }
   if (site.head_output_norm.mean.defined())
     errors.compare("head_output_norm", site.head_output_norm.mean, norms(view.output).mean(-1), true);
   if (site.head_output_norm.last.defined() && site.queries > 0)
@@ -126,6 +128,8 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
   compare_norms(site, view, errors);
   if (view.materialised()) {
     at::Tensor p = at::softmax(view.scores.to(at::kDouble), -1);
+    p.masked_fill_(view.weights == 0, 0);  // also by a mask behind the softmax
+    if (!view.probability) p = view.weights.to(at::kDouble);
     if (view.sink_mass.defined()) p = p * (1 - view.sink_mass.to(at::kDouble)).unsqueeze(-1);
     compare_matrix(site, needs, p, errors);
     return;

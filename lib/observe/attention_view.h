@@ -28,6 +28,11 @@ struct AttentionView {
   at::Tensor scores;     ///< [B, H, Q, K] input of the softmax: masked entries are -inf or the lowest finite value
   at::Tensor sink_mass;  ///< [B, H, Q] float32: what the softmax gave to a learned sink; undefined without one
 
+  /// Attention inside windows of a sequence: their queries stand behind each other in Q, their keys and values in K of
+  /// `key` and `value` ([B, G, windows x K, D]); K of `weights` counts the keys of one window.
+  std::int64_t windows = 1;
+  bool written_out = false;  ///< `weights` and `scores` were computed here from a fused call
+
   // Marked attention: `weights` alone, as the author declared them.
   bool probability = true;  ///< rows sum to one; false: weights of any sum and sign
 

@@ -10,9 +10,19 @@
 #include "observe/tap_ops.h"
 
 namespace sinkscope {
+namespace {
+
+InputShape shape_of(const std::vector<c10::IValue>& inputs) {
+  if (inputs.size() < 2 || !inputs[1].isTensor() || inputs[1].toTensor().dim() == 0) return {};
+  const at::Tensor& first = inputs[1].toTensor();
+  const bool is_ids = first.dim() == 2 && !first.is_floating_point();
+  return {first.size(0), is_ids ? first.size(1) : 0};
+}
+
+}  // namespace
 
 c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inputs, const Taps& taps) {
-  RunState state{&taps, nullptr};
+  RunState state{&taps, shape_of(inputs), nullptr};
   torch::jit::Stack stack(std::make_move_iterator(inputs.begin()), std::make_move_iterator(inputs.end()));
   try {
     const RunScope scope(state);

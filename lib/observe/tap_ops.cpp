@@ -3,13 +3,15 @@
 
 #include "observe/tap_ops.h"
 
-#include <fmt/format.h>
 #include <torch/library.h>
 
 #include <exception>
 
 #include "base/error.h"
 #include "observe/fused_attention.h"
+#include "observe/head_layout.h"
+#include "observe/matrix_view.h"
+#include "observe/projected_view.h"
 #include "observe/sdpa_forward.h"
 
 namespace sinkscope {
@@ -26,15 +28,6 @@ void guarded(Callback&& callback) {
   } catch (...) {
     current->problem = std::current_exception();
   }
-}
-
-/// Tensors [batch, length, dim] of a single head without a dim of its own become [batch, 1, length, dim].
-void add_head_dim(AttentionView& view) {
-  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.weights, &view.scores})
-    if (x->defined()) *x = x->unsqueeze(1);
-  if (view.mask && view.mask->dim() == 3) view.mask = view.mask->unsqueeze(1);
-  if (view.sink_mass.defined()) view.sink_mass = view.sink_mass.unsqueeze(1);
-  view.lse = at::Tensor();
 }
 
 /// KV heads as the cache would hold them; a repetition that was not recognised hands over the repeated heads.
@@ -62,9 +55,6 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     result.output = at::scaled_dot_product_attention(query, key, value, mask, dropout, is_causal, scale, enable_gqa);
   guarded([&] {
     if (!current->taps->site) return;
-    if (query.dim() != 4 && query.dim() != 3)
-      throw InputError(
-          fmt::format("attention on tensors of rank {}; [batch, heads, length, dim] is needed", query.dim()));
     const at::NoGradGuard no_grad;
     AttentionView view;
     set_keys(view, key, value, key_heads, value_heads);
@@ -74,7 +64,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     view.score.causal = is_causal;
     view.score.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
-    if (view.output.dim() == 3) add_head_dim(view);
+    arrange(view, current->input);
     current->taps->site(SiteId{site}, view);
   });
   return result.output;
@@ -103,23 +93,33 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
 }
 
 at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, const at::Tensor& scores,
-                           const at::Tensor& key, bool key_is_transposed, const at::Tensor& value,
-                           const std::optional<at::Tensor>& with_sink, std::int64_t site) {
+                           const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& with_sink,
+                           at::IntArrayRef dims, std::int64_t softmax_dim, bool heads_first, bool probability,
+                           std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
-    if (weights.dim() != 4 && weights.dim() != 3)
-      throw InputError(
-          fmt::format("attention probabilities of rank {}; [batch, heads, queries, keys] is needed", weights.dim()));
     const at::NoGradGuard no_grad;
-    AttentionView view;
-    view.output = output.detach();
-    view.weights = weights.detach();
-    view.scores = scores.detach();
-    view.key = key_is_transposed ? key.detach().transpose(-1, -2) : key.detach();
-    view.value = value.detach();
-    if (with_sink)
-      view.sink_mass = with_sink->detach().sum({-1}, false, at::kFloat) - view.weights.sum({-1}, false, at::kFloat);
-    if (view.output.dim() == 3) add_head_dim(view);
+    AttentionView view = matrix_view({output, weights, scores, key, value, with_sink, dims, softmax_dim});
+    view.probability = probability;
+    arrange(view, current->input, heads_first);
+    current->taps->site(SiteId{site}, view);
+  });
+  return output;
+}
+
+at::Tensor observe_projected(const at::Tensor& output, const at::Tensor& query, const at::Tensor& key,
+                             const at::Tensor& value, std::int64_t heads, const at::Tensor& weight,
+                             const at::Tensor& bias, bool norm_first, const std::optional<at::Tensor>& norm_weight,
+                             const std::optional<at::Tensor>& norm_bias, double eps,
+                             const std::optional<at::Tensor>& mask, std::optional<std::int64_t> mask_type,
+                             std::int64_t site) {
+  guarded([&] {
+    if (!current->taps->site) return;
+    const at::NoGradGuard no_grad;
+    ProjectedArguments arguments{query, key, value, heads, weight, bias, {}, mask, mask_type.value_or(-1)};
+    if (norm_first) arguments.norm = LayerNorm{*norm_weight, *norm_bias, eps};
+    AttentionView view = projected_view(arguments);
+    arrange(view, current->input);
     current->taps->site(SiteId{site}, view);
   });
   return output;
@@ -165,8 +165,12 @@ TORCH_LIBRARY(sinkscope, m) {
       "observe_fused_attention(Tensor query, Tensor key, Tensor value, float? scale, int window, int chunk, float "
       "softcap, Tensor? sinks, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
   m.def(
-      "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor key, bool key_is_transposed, Tensor "
-      "value, Tensor? with_sink, int site) -> Tensor(a)");
+      "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor key, Tensor value, Tensor? with_sink, "
+      "int[] dims, int softmax_dim, bool heads_first, bool probability, int site) -> Tensor(a)");
+  m.def(
+      "observe_projected(Tensor(a) output, Tensor query, Tensor key, Tensor value, int heads, Tensor weight, Tensor "
+      "bias, bool norm_first, Tensor? norm_weight, Tensor? norm_bias, float eps, Tensor? mask, int? mask_type, int "
+      "site) -> Tensor(a)");
   m.def("observe_marked(Tensor(a) weights, bool probability, int site) -> Tensor(a)");
   m.def("tap_stream(Tensor(a) x, int stream) -> Tensor(a)");
   m.def("block_input(Tensor(a) x, int call, int argument) -> Tensor(a)");
@@ -179,6 +183,7 @@ TORCH_LIBRARY_IMPL(sinkscope, CompositeImplicitAutograd, m) {
   m.impl("observe_fused_attention", observe_fused_attention);
   m.impl("observe_weights", observe_weights);
   m.impl("observe_marked", observe_marked);
+  m.impl("observe_projected", observe_projected);
   m.impl("tap_stream", tap_stream);
   m.impl("block_input", identity3);
   m.impl("block_output", identity2);

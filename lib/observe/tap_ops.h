@@ -3,12 +3,14 @@
 
 #include <exception>
 
+#include "observe/head_layout.h"
 #include "observe/observe.h"
 
 namespace sinkscope {
 
 struct RunState {
   const Taps* taps = nullptr;
+  InputShape input;
   std::exception_ptr problem;  ///< first exception of a callback
 };
 

@@ -171,7 +171,7 @@ TEST_CASE("hand-written softmax attention is found through masks, scales and cas
     CAPTURE(terms);
     REQUIRE(found.sites.size() == 1);
     CHECK(found.sites[0].form == SiteForm::materialised);
-    CHECK_FALSE(found.sites[0].key_is_transposed);
+    CHECK(found.sites[0].key_axes == Axes{-2, -1});
     CHECK(found.sites[0].key->debugName() == "k");
     CHECK(found.sites[0].value->debugName() == "v");
   }
@@ -201,7 +201,7 @@ graph(%x : Tensor):
   found = find_attention(*inline_with_paths(m).graph);
   CHECK(found.sites.empty());
   REQUIRE(found.left_alone.size() == 1);
-  CHECK(found.left_alone[0].reason == "its input is no product of two activations");
+  CHECK(found.left_alone[0].reason == "its input is no product of two activations: it comes from aten::matmul");
 }
 
 TEST_CASE("a softmax over scores that never meets values looks like attention and is said to", "[graph]") {

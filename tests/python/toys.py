@@ -37,21 +37,21 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, core: nn.Module, heads: int):
+    def __init__(self, core: nn.Module, heads: int, width: int = WIDTH):
         super().__init__()
-        self.attention = Attention(core, heads)
+        self.attention = Attention(core, heads, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.attention(x)
 
 
 class Toy(nn.Module):
-    def __init__(self, *cores: nn.Module, heads: int = 2, seed: int = 0):
+    def __init__(self, *cores: nn.Module, heads: int = 2, seed: int = 0, width: int = WIDTH):
         super().__init__()
         torch.manual_seed(seed)
-        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.blocks = nn.ModuleList([Block(core, heads) for core in cores])
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.embedding = nn.Embedding(VOCABULARY, width)
+        self.blocks = nn.ModuleList([Block(core, heads, width) for core in cores])
+        self.head = nn.Linear(width, VOCABULARY, bias=False)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.normal_(0, 0.5)

@@ -21,14 +21,28 @@ std::optional<Site> marked(torch::jit::Node* node);
 /// site.
 void softmaxes_below(torch::jit::Node* mark, std::unordered_set<torch::jit::Node*>& found);
 
-/// Hand-written softmax attention: softmax over the last dim of element-wise terms around a product of two activations,
-/// and the probabilities multiplied with a value tensor:
-///   softmax <- [to] <- add(mask) | masked_fill | where <- mul | div (scale) <- matmul    =>   [to] -> [dropout] ->
-///   matmul
-/// `reason`, if not null, receives why a softmax is not this.
+/// Hand-written softmax attention: softmax over the keys of element-wise terms around a product of two activations, and
+/// the probabilities multiplied with a value tensor:
+///   softmax <- [to] <- add(mask) | masked_fill | where <- mul | div (scale) <- product   =>   [to] -> [dropout] ->
+///   product
+/// A product is a matmul, bmm, baddbmm or einsum. With or without a learned sink. `reason`, if not null, receives why a
+/// softmax is not this.
 std::optional<Site> softmax(torch::jit::Node* node, LeftAlone* reason);
 
-/// Name of a fused operator that holds attention which cannot be observed from outside; empty for other nodes.
+/// The scores of the keys inside the input of a softmax, which a learned sink stands beside:
+///   softmax <- [to] <- [sub(max)] <- cat(scores, sink logits)   =>   slice -> [dropout] -> [to] -> product
+struct LearnedSink {
+  torch::jit::Value* scores = nullptr;
+};
+std::optional<LearnedSink> learned_sink_scores(torch::jit::Value* scores);
+
+/// Sigmoid of a product of two activations, multiplied with a value tensor.
+std::optional<Site> sigmoid(torch::jit::Node* node);
+
+/// aten::_native_multi_head_attention and aten::_transformer_encoder_layer_fwd.
+std::optional<Site> native(torch::jit::Node* node);
+
+/// Name of a fused operator that holds attention which cannot be opened; empty for other nodes.
 std::string closed(torch::jit::Node* node);
 
 }  // namespace sinkscope::idioms

@@ -18,11 +18,4 @@ std::optional<Site> sdpa(torch::jit::Node* node) {
   return site;
 }
 
-std::string closed(torch::jit::Node* node) {
-  return is_op(node, {"_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_triton_multi_head_attention",
-                      "_triton_scaled_dot_attention"})
-             ? std::string("aten::") + std::string(op_name(node))
-             : std::string();
-}
-
 }  // namespace sinkscope::idioms

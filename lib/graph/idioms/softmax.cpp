@@ -4,9 +4,8 @@
 
 #include <fmt/format.h>
 
-#include <unordered_set>
-
 #include "graph/idioms/idioms.h"
+#include "graph/matrix_attention.h"
 #include "graph/walk.h"
 
 namespace sinkscope::idioms {
@@ -15,90 +14,59 @@ namespace {
 using torch::jit::Node;
 using torch::jit::Value;
 
-/// Element-wise terms and casts that may stand between the product and the softmax.
-bool is_score_term(const Node* node) {
-  return is_op(node, {"add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "masked_fill", "masked_fill_",
-                      "where", "tanh", "to", "float", "type_as", "contiguous", "clamp", "maximum", "dropout"});
-}
-
-/// The product of two activations that the scores come from, searched through element-wise terms only.
-Node* product_behind(Value* scores, std::unordered_set<Value*>& seen) {
-  if (!is_tensor(scores) || !seen.insert(scores).second) return nullptr;
-  Node* node = scores->node();
-  if (is_product_of_activations(node)) return node;
-  if (!is_score_term(node)) return nullptr;
-  for (Value* input : node->inputs())
-    if (Node* found = product_behind(input, seen)) return found;
-  return nullptr;
-}
-
-/// The product with a value tensor that consumes the probabilities, through casts and dropout.
-Node* product_ahead(Value* weights) {
-  for (const torch::jit::Use& use : weights->uses()) {
-    Node* user = use.user;
-    if (is_product_of_activations(user) && left_operand(user) == weights) return user;
-    if (is_op(user, {"to", "dropout", "type_as", "contiguous", "float", "half"}) && use.offset == 0)
-      if (Node* found = product_ahead(user->output())) return found;
-  }
-  return nullptr;
-}
-
 bool goes_to_topk(Value* weights) {
   for (const torch::jit::Use& use : weights->uses()) {
     if (is_op(use.user, {"topk"})) return true;
-    if (is_op(use.user, {"to", "float", "type_as"}) && goes_to_topk(use.user->output())) return true;
+    if (is_op(use.user, {"to", "float", "type_as", "add", "view", "reshape"}) && goes_to_topk(use.user->output()))
+      return true;
   }
   return false;
 }
 
-/// x.transpose(-1, -2) of a rank-4 tensor, in any spelling.
-bool swaps_last_two(const Node* node) {
-  if (!is_op(node, {"transpose"})) return false;
-  const auto from_end = [&](std::size_t input) {
-    const auto dim = constant_int(node->input(input));
-    return !dim ? 0 : *dim >= 2 ? *dim - 4 : *dim;
-  };
-  return (from_end(1) == -1 && from_end(2) == -2) || (from_end(1) == -2 && from_end(2) == -1);
+/// The softmax that a node completes: itself, or exp of a log_softmax.
+Node* softmax_of(Node* node) {
+  if (is_op(node, {"softmax", "_softmax"})) return node;
+  if (!is_op(node, {"exp"})) return nullptr;
+  Node* inner = node->input(0)->node();
+  return is_op(inner, {"log_softmax", "_log_softmax"}) ? inner : nullptr;
 }
 
 }  // namespace
 
 std::optional<Site> softmax(Node* node, LeftAlone* reason) {
-  if (!is_op(node, {"softmax", "_softmax"})) return std::nullopt;
+  Node* normaliser = softmax_of(node);
+  if (normaliser == nullptr) return std::nullopt;
   const auto left_alone = [&](bool looks_like_attention, std::string why) -> std::optional<Site> {
     if (reason != nullptr)
-      *reason = {node->scopeName(), "aten::" + std::string(op_name(node)), std::move(why), looks_like_attention};
+      *reason = {node->scopeName(), normaliser->kind().toQualString(), std::move(why), looks_like_attention};
     return std::nullopt;
   };
-  if (goes_to_topk(node->output())) return left_alone(false, "router: output goes to topk");
-  std::unordered_set<Value*> seen;
-  Node* product = product_behind(node->input(0), seen);
-  if (product == nullptr) return left_alone(false, "its input is no product of two activations");
-  const auto dim = constant_int(node->input(1));
-  if (!dim || (*dim != -1 && *dim < 2))
-    return left_alone(
-        true, fmt::format("softmax over dimension {}, not the last", dim ? std::to_string(*dim) : "(not constant)"));
-  Node* output = product_ahead(node->output());
-  if (output == nullptr) return left_alone(true, "its output is not multiplied with a value tensor");
-  if (!is_op(product, {"matmul"}) || !is_op(output, {"matmul"}))
-    return left_alone(
-        true, fmt::format("built with {} and {}; only matmul is recognised", op_name(product), op_name(output)));
-
-  Site site;
-  site.form = SiteForm::materialised;
-  site.node = output;
-  site.scores = node->input(0);
-  site.weights = node->output();
-  site.query = left_operand(product);
-  Value* key = right_operand(product);
-  if (swaps_last_two(key->node())) {
-    site.key = before_repetition(key->node()->input(0));
+  Value* scores = normaliser->input(0);
+  const auto dim = constant_int(normaliser->input(1));
+  std::string problem;
+  std::optional<Site> site;
+  if (const auto combined = learned_sink_scores(scores)) {
+    site = matrix_attention({combined->scores, node->output(), dim, true}, problem);
+    if (site) {
+      site->info.pattern = "learned_sink";
+      site->info.learned_sink = true;
+      site->info.row_sum = "with_sink";
+    }
+    scores = combined->scores;
   } else {
-    site.key = key;
-    site.key_is_transposed = true;
+    site = matrix_attention({scores, node->output(), dim, false}, problem);
+    if (site) site->info.pattern = "softmax";
   }
-  site.value = before_repetition(right_operand(output));
-  site.info.pattern = "softmax";
+  if (!site && goes_to_topk(node->output())) return left_alone(false, "router: output goes to topk");
+  if (!site && problem.empty()) {
+    bool learned = false;
+    score_product_behind(scores, &learned);
+    return left_alone(false, learned ? "one side of its product does not depend on the input (pooling, routing)"
+                                     : fmt::format("its input is no product of two activations: it comes from {}",
+                                                   origin_of(scores)));
+  }
+  if (!site) return left_alone(true, problem);
+  if (!dim) return left_alone(true, "softmax over a dimension that is not constant");
   return site;
 }
 

@@ -1,0 +1,19 @@
+// Sigmoid attention: every weight stands for itself, rows sum to anything (row_sum "free").
+
+#include "graph/idioms/idioms.h"
+#include "graph/matrix_attention.h"
+#include "graph/walk.h"
+
+namespace sinkscope::idioms {
+
+std::optional<Site> sigmoid(torch::jit::Node* node) {
+  if (!is_op(node, {"sigmoid", "sigmoid_"})) return std::nullopt;
+  std::string problem;
+  std::optional<Site> site = matrix_attention({node->input(0), node->output(), std::nullopt, false}, problem);
+  if (!site) return std::nullopt;
+  site->info.pattern = "sigmoid";
+  site->info.row_sum = "free";
+  return site;
+}
+
+}  // namespace sinkscope::idioms

@@ -1,0 +1,97 @@
+#include "observe/head_layout.h"
+
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "base/error.h"
+
+namespace sinkscope {
+namespace {
+
+[[noreturn]] void refuse(const at::Tensor& x, const InputShape& input) {
+  throw InputError(fmt::format(
+      "its matrix has shape {}, from which {} sequences and their heads cannot be told apart. Declare it with "
+      "sinkscope::attention.",
+      fmt::join(x.sizes(), " x "), input.sequences));
+}
+
+/// The matrix of a fused call over windows: small, so it is written out.
+void write_out(AttentionView& view, const at::Tensor& key) {
+  const at::Tensor q = view.query.to(at::kFloat), k = key.to(at::kFloat);
+  const std::int64_t group = q.size(1) / k.size(1);
+  at::Tensor scores = at::matmul(q, k.repeat_interleave(group, 1).transpose(-1, -2)) * view.score.scale;
+  constexpr double kHidden = -std::numeric_limits<double>::infinity();
+  if (view.score.causal)
+    scores = scores.masked_fill(at::ones({scores.size(2), scores.size(3)}, scores.options().dtype(at::kBool)).triu(1),
+                                kHidden);
+  if (view.mask)
+    scores = view.mask->scalar_type() == at::kBool ? scores.masked_fill(view.mask->logical_not(), kHidden)
+                                                   : scores + *view.mask;
+  view.scores = scores;
+  view.weights = at::softmax(scores, -1);
+  view.written_out = true;
+  view.query = at::Tensor();
+  view.mask.reset();
+  view.lse = at::Tensor();
+}
+
+}  // namespace
+
+at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns, const HeadLayout& layout) {
+  at::Tensor y = x.movedim({rows, columns}, {-2, -1});
+  if (y.dim() == 2) y = y.unsqueeze(0);
+  const std::int64_t leading = y.size(0), sequences = layout.sequences;
+  switch (y.dim()) {
+    case 3:
+      if (sequences <= 0 || leading == sequences || leading % sequences != 0) return y.unsqueeze(1);
+      return layout.merged_heads_first ? y.unflatten(0, {leading / sequences, sequences}).transpose(0, 1)
+                                       : y.unflatten(0, {sequences, leading / sequences});
+    case 4:
+      return layout.heads_first ? y.transpose(0, 1) : y;
+    case 5:
+      return y.flatten(1, 2);
+    default:
+      throw InputError(
+          fmt::format("attention on tensors of rank {}; [batch, heads, queries, keys] is needed", x.dim()));
+  }
+}
+
+at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows) {
+  return x.unflatten(0, {x.size(0) / windows, windows}).transpose(1, 2).flatten(2, 3);
+}
+
+void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first) {
+  const at::Tensor& matrix = view.materialised() ? view.weights : view.query;
+  const std::int64_t rank = matrix.dim(), sequences = input.sequences, leading = matrix.size(0);
+  const std::int64_t queries = matrix.size(-2), keys = view.key.size(-2);
+  // Heads, merged with the batch or in front of it, see the whole sequence at least on one side; windows do not.
+  const bool whole = input.length == 0 || queries == input.length || keys == input.length;
+  HeadLayout layout{sequences, false, merged_heads_first};
+  if (sequences > 0 && leading != sequences) {
+    if (rank == 3 && (leading % sequences != 0 || !whole)) refuse(matrix, input);
+    layout.heads_first = rank == 4 && matrix.size(1) == sequences && whole;
+  }
+  if (rank == 5 && input.length > 0 && (queries != input.length || keys != input.length)) refuse(matrix, input);
+
+  if (view.mask && view.mask->dim() >= 3)
+    view.mask = view.mask->dim() == rank ? to_heads(*view.mask, -2, -1, layout) : view.mask->unsqueeze(0);
+  for (at::Tensor* x : {&view.query, &view.key, &view.value, &view.output, &view.weights, &view.scores})
+    if (x->defined()) *x = to_heads(*x, -2, -1, layout);
+  if (view.sink_mass.defined()) view.sink_mass = to_heads(view.sink_mass.unsqueeze(-1), -2, -1, layout).squeeze(-1);
+  if (rank != 4) view.lse = at::Tensor();
+  if (sequences <= 0) return;
+
+  const std::int64_t batch = (view.materialised() ? view.weights : view.query).size(0);
+  for (at::Tensor* x : {&view.key, &view.value})  // one memory for all sequences
+    if (x->size(0) == 1 && batch > 1) *x = x->expand({batch, -1, -1, -1});
+  if (batch == sequences || batch % sequences != 0) return;
+  view.windows = batch / sequences;
+  if (!view.materialised()) write_out(view, view.key);
+  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.weights, &view.scores})
+    *x = fold_windows(*x, view.windows);
+  if (view.sink_mass.defined()) view.sink_mass = fold_windows(view.sink_mass.unsqueeze(-1), view.windows).squeeze(-1);
+}
+
+}  // namespace sinkscope

@@ -1,0 +1,37 @@
+#pragma once
+// Brings the tensors of an attention call to [B, H, rows, columns], however the model laid them out.
+
+#include <ATen/core/Tensor.h>
+
+#include "observe/attention_view.h"
+
+namespace sinkscope {
+
+/// The model's first input.
+struct InputShape {
+  std::int64_t sequences = 0;  ///< its first dim; 0: unknown
+  std::int64_t length = 0;     ///< T of token ids [B, T]; 0 for other inputs
+};
+
+/// How a call lays out what stands in front of the matrix dims.
+struct HeadLayout {
+  std::int64_t sequences = 0;       ///< B of the run; 0: unknown, leading dims are taken as they are
+  bool heads_first = false;         ///< rank 4 is [H, B, ...]
+  bool merged_heads_first = false;  ///< rank 3 is [H x B, ...] instead of [B x H, ...]
+};
+
+/// [..., rows, columns] with these two dims (from the end) anywhere -> [B, H, rows, columns]:
+///   rank 2: one sequence, one head; rank 3: [B, ...] one head, or B and H merged; rank 4: [B, H, ...] or [H, B, ...];
+///   rank 5: [B, G, heads of a group, ...].
+/// Throws InputError for another rank.
+at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns, const HeadLayout& layout);
+
+/// Windows that a model cut out of its sequences and stacked along the batch, [B x W, H, n, m] -> [B, H, W x n, m].
+at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows);
+
+/// Brings a view whose tensors are of any rank, matrix dims last, to the shapes that AttentionView says: leading dims
+/// split into B and H, windows folded (a fused call is then written out as a matrix).
+/// Throws InputError for shapes that cannot be told apart.
+void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first = false);
+
+}  // namespace sinkscope
