@@ -119,13 +119,22 @@ namespace {
 struct BlockCall {
   std::int64_t call = 0;
   std::int64_t layer = 0;
+  std::vector<Node*> inputs;  // markers of the tensors that it is given
   Node* output = nullptr;
 };
+
+/// Whether a block is given something, but not what the block before it hands on.
+bool has_gap(const BlockCall& before, const BlockCall& block) {
+  if (before.output == nullptr || block.inputs.empty()) return false;
+  return std::none_of(block.inputs.begin(), block.inputs.end(),
+                      [&](Node* input) { return is_result_of(input->input(0), before.output); });
+}
 
 }  // namespace
 
 std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks,
-                                      std::vector<Site>& sites) {
+                                      std::vector<Site>& sites,
+                                      std::vector<std::pair<std::string, std::string>>* gaps) {
   std::map<std::string, std::vector<BlockCall>> stacks;  // path of the list -> its block calls in execution order
   std::vector<std::string> stack_order;
   std::unordered_map<std::string, std::int64_t> open_call;  // block path -> call that was entered last
@@ -139,11 +148,15 @@ std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::strin
       const std::int64_t call = *call_of(node);
       const std::string& path = flat.calls[static_cast<std::size_t>(call)].path;
       open_call[path] = call;
-      if (layer_of.count(call) > 0) return;
       auto& stack = stacks[parent_of(path)];
+      if (layer_of.count(call) > 0) {
+        for (BlockCall& block : stack)
+          if (block.call == call) block.inputs.push_back(node);
+        return;
+      }
       if (stack.empty()) stack_order.push_back(parent_of(path));
       layer_of[call] = static_cast<std::int64_t>(stack.size());
-      stack.push_back({call, layer_of[call], nullptr});
+      stack.push_back({call, layer_of[call], {node}, nullptr});
     } else if (is_marker(node, "sinkscope::block_output")) {
       const std::int64_t call = *call_of(node);
       for (BlockCall& block : stacks[parent_of(flat.calls[static_cast<std::size_t>(call)].path)])
@@ -171,7 +184,13 @@ std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::strin
       if (entering == nullptr) entering = residual_input(first.output->input(0), first.call, /*any_op=*/true);
       add(first, "entering", std::nullopt, entering);
     }
-    for (const BlockCall& block : stacks[stack]) add(block, "leaving", block.layer, block.output);
+    const std::vector<BlockCall>& calls = stacks[stack];
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      if (gaps != nullptr && i > 0 && has_gap(calls[i - 1], calls[i]))
+        gaps->emplace_back(flat.calls[static_cast<std::size_t>(calls[i - 1].call)].path,
+                           flat.calls[static_cast<std::size_t>(calls[i].call)].path);
+      add(calls[i], "leaving", calls[i].layer, calls[i].output);
+    }
   }
   return streams;
 }

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graph/find_attention.h"
@@ -32,8 +33,10 @@ struct StreamPoint {
 
 /// Resolves the markers of inline_with_paths: one stream entering the first block of each stack, one leaving every
 /// block, in execution order. Sets `layer` of every site: the order of its block within its stack (the list that holds
-/// the block).
+/// the block). `gaps`, if not null, receives the paths of consecutive blocks of a stack of which the second is not given
+/// what the first hands on: the hidden state changes between them, where no stream is tapped.
 std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks,
-                                      std::vector<Site>& sites);
+                                      std::vector<Site>& sites,
+                                      std::vector<std::pair<std::string, std::string>>* gaps = nullptr);
 
 }  // namespace sinkscope

@@ -50,4 +50,25 @@ Node* residual_input(Value* output, std::int64_t call, bool any_op) {
   return nullptr;
 }
 
+bool is_result_of(Value* value, const Node* marker) {
+  std::vector<Value*> stack{value};
+  std::unordered_set<Value*> seen{value};
+  while (!stack.empty()) {
+    Value* at = stack.back();
+    stack.pop_back();
+    Node* node = at->node();
+    if (node == marker) return true;
+    std::vector<Value*> inputs;
+    if (Value* element = tuple_element(at)) inputs.push_back(element);
+    if (is_op(node, {"to", "type_as", "float", "half", "bfloat16", "contiguous", "clone", "dropout", "dropout_"}) ||
+        is_marker(node, "sinkscope::block_input") || is_marker(node, "sinkscope::block_output"))
+      inputs.push_back(node->input(0));
+    if (node->kind() == c10::prim::If)
+      for (jit::Block* branch : node->blocks()) inputs.push_back(branch->outputs()[at->offset()]);
+    for (Value* input : inputs)
+      if (seen.insert(input).second) stack.push_back(input);
+  }
+  return false;
+}
+
 }  // namespace sinkscope

@@ -17,4 +17,7 @@ std::optional<std::int64_t> call_of(const torch::jit::Node* marker);
 /// residual path of pre-norm blocks), or, with `any_op`, through anything (post-norm). Null if there is none.
 torch::jit::Node* residual_input(torch::jit::Value* output, std::int64_t call, bool any_op);
 
+/// Whether `value` is what `marker` hands on, unchanged but for casts, copies and dropout.
+bool is_result_of(torch::jit::Value* value, const torch::jit::Node* marker);
+
 }  // namespace sinkscope

@@ -121,8 +121,14 @@ void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
     if (non_trigger_) non_trigger_ = non_trigger_->to(view.rows().device());
     SiteBatch site = site_statistics(view, needs_, non_trigger_, masks_);
     if (site.batch != static_cast<std::int64_t>(sequences_.size()))
-      throw InputError(fmt::format("it ran on {} sequences where {} were given", site.batch, sequences_.size()));
+      throw InputError(
+          fmt::format("its first dimension is {} where {} sequences were given: heads or tokens seem to stand before "
+                      "the batch or to "
+                      "be folded into it",
+                      site.batch, sequences_.size()));
     describe(id, site);
+    if (!sequences_.front()->ids.empty() && site.windows <= 1 && site.queries != sequences_.front()->length)
+      odd_sites_.insert(index(id));
     causal_ = causal_ && site.causal;
     SiteSlots slots;
     slots.id = id;

@@ -39,6 +39,8 @@ class BatchRecorder {
   bool any_invalid() const { return any_invalid_; }
   /// Streams that are no [B, T, d] tensor. Known after the graph ran.
   const std::set<std::size_t>& odd_streams() const { return odd_streams_; }
+  /// Sites whose number of queries is not T. Known after the graph ran.
+  const std::set<std::size_t>& odd_sites() const { return odd_sites_; }
   /// Whether no query saw a later key, at any site. Known after the graph ran.
   bool causal() const { return causal_; }
   /// Queries of the first site that ran: the length of sequences that have no ids. Known after the graph ran.
@@ -75,6 +77,7 @@ class BatchRecorder {
   std::vector<StreamSlots> streams_;
   std::optional<std::size_t> nll_;
   std::set<std::size_t> odd_streams_;
+  std::set<std::size_t> odd_sites_;
   bool any_invalid_ = false, causal_ = true;
 };
 

@@ -1,10 +1,12 @@
 #include "measure/instrument.h"
 
 #include <fmt/format.h>
+#include <torch/csrc/jit/ir/constants.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "config/selection.h"
@@ -101,6 +103,35 @@ std::optional<std::int64_t> embedding_rows(torch::jit::Graph& graph, const torch
   return rows;
 }
 
+void warn_of_gaps(InstrumentedModel& model, const std::vector<std::pair<std::string, std::string>>& gaps) {
+  if (gaps.empty()) return;
+  const auto& [before, block] = gaps.front();
+  model.warnings.push_back(
+      {"stream_gap", fmt::format("the hidden state changes between the blocks '{}' and '{}'{}: residual-stream metrics "
+                                 "see only what leaves the blocks that hold attention, and may miss the largest.",
+                                 before, block, gaps.size() > 1 ? fmt::format(" and {} more", gaps.size() - 1) : "")});
+}
+
+/// Dropout that eval mode does not switch off, because it is a constant of the graph.
+void warn_of_dropout(InstrumentedModel& model) {
+  const auto number = [](torch::jit::Value* value) {
+    const auto constant = torch::jit::toIValue(value);
+    return constant && constant->isDouble() ? constant->toDouble()
+           : constant && constant->isBool() ? constant->toBool()
+                                            : 0.0;
+  };
+  std::size_t active = 0;
+  for_each_node(model.plain_graph->block(), [&](torch::jit::Node* node, int) {
+    if (is_op(node, {"dropout", "dropout_"})) active += number(node->input(1)) > 0 && number(node->input(2)) > 0;
+    if (is_op(node, {"scaled_dot_product_attention"})) active += number(node->namedInput("dropout_p")) > 0;
+  });
+  if (active > 0)
+    model.warnings.push_back(
+        {"active_dropout", fmt::format("{} dropout operations are switched on in the graph itself: the values are "
+                                       "random. Export the model in eval mode.",
+                                       active)});
+}
+
 /// Names of the operators of this project in the model's own graph.
 std::vector<std::string> own_operators(torch::jit::Graph& graph) {
   std::set<std::string> names;
@@ -192,7 +223,9 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   const auto blocks = find_blocks(model.loaded.module, site_paths, parallel);
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
-  std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites);
+  std::vector<std::pair<std::string, std::string>> gaps;
+  std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites, &gaps);
+  warn_of_gaps(model, gaps);
   find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);
@@ -213,6 +246,7 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   insert_taps(flat, sites, streams);
   model.tapped_graph = flat.graph;
   model.plain_graph = inline_with_paths(model.loaded.module).graph;
+  warn_of_dropout(model);
   model.operators = own_operators(*model.plain_graph);
   model.embedding_rows = embedding_rows(*model.plain_graph, model.loaded.module);
   return model;

@@ -60,6 +60,27 @@ void check_fired(const InstrumentedModel& model, MeasureResult& result) {
   }
 }
 
+/// A node in a loop runs several times for a sequence.
+void warn_of_loops(MeasureResult& result, std::int64_t sequences) {
+  for (std::size_t i = 0; i < result.layout.sites.size(); ++i) {
+    const SiteInfo& site = result.layout.sites[i];
+    if (site.calls <= sequences) continue;
+    result.warnings.push_back(
+        {"site_in_loop", fmt::format("attention site {} ({}) ran {} times for {} sequences: its values are means over "
+                                     "the rounds of a loop, and so are those of the residual streams in it.",
+                                     i, site.path, site.calls, sequences)});
+  }
+}
+
+/// Queries that are not the tokens: padding inside the model, chunks, heads folded into rows.
+void warn_of_positions(MeasureResult& result, const std::set<std::size_t>& odd_sites) {
+  for (const std::size_t i : odd_sites)
+    result.warnings.push_back(
+        {"site_positions", fmt::format("attention site {} ({}) does not run on one query for each token: its positions "
+                                       "are the model's own, not those of the tokens.",
+                                       i, result.layout.sites[i].path)});
+}
+
 void warn_of_windows(MeasureResult& result, std::int64_t length) {
   std::int64_t hiding = 0, width = 0;
   for (const SiteInfo& site : result.layout.sites)
@@ -152,7 +173,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
 
   check_targets(needs, input);
   const auto start = std::chrono::steady_clock::now();
-  std::set<std::size_t> odd_streams;  // whose shape is not understood
+  std::set<std::size_t> odd_streams, odd_sites;  // whose shape is not understood
   std::int64_t sequences = 0, tokens = 0;
   for (const Batch& batch : batches(input.sequences, config.input.batch)) {
     if (hooks.interrupted()) {
@@ -184,6 +205,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     }
     result.numerical_failure |= recorder.any_invalid();
     odd_streams.insert(recorder.odd_streams().begin(), recorder.odd_streams().end());
+    odd_sites.insert(recorder.odd_sites().begin(), recorder.odd_sites().end());
     for (const Sequence* sequence : members) {
       if (!needs.jacobian) break;
       if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian
@@ -210,6 +232,8 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     result.metrics.push_back({config.metrics[m].spec, config.metrics[m].parameters, metrics[m]->result(result.layout)});
   for (const MetricResult& metric : result.metrics) result.numerical_failure |= metric.measurement.rejected > 0;
   if (sequences > 0) check_fired(model, result);
+  warn_of_loops(result, sequences);
+  warn_of_positions(result, odd_sites);
   if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(
         {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."

@@ -51,8 +51,9 @@ Survey survey(const VisibleRows& rows, std::int64_t queries, std::int64_t keys) 
     const at::Tensor keys_seen = visible.any(2, true).any(1, true);
     result.seen = result.seen.defined() ? result.seen.logical_or(keys_seen) : keys_seen;
     if (result.causal_only && keys > 0) {  // argmax of equal values: the first
-      const at::Tensor row = at::arange(begin, end, counts.back().options()), first = visible.to(at::kByte).argmax(-1);
-      const at::Tensor reach = at::where(counts.back() > 0, row - first + 1, at::zeros({}, first.options()));
+      const at::Tensor row = at::arange(begin, end, counts.back().options()),
+                       first_seen = visible.to(at::kByte).argmax(-1);
+      const at::Tensor reach = at::where(counts.back() > 0, row - first_seen + 1, at::zeros({}, first_seen.options()));
       result.reach = std::max(result.reach, reach.max().item<std::int64_t>());
     }
   }
@@ -166,7 +167,11 @@ RecognisedMask recognise_scores(const at::Tensor& scores, const at::Tensor& weig
       [&](std::int64_t begin, std::int64_t end) {
         const at::Tensor s = scores.narrow(2, begin, end - begin);
         const at::Tensor p = weights.narrow(2, begin, end - begin);
-        return (s <= lowest / 2).logical_or((s <= kMaskedBelow).logical_and(p == 0)).logical_not();
+        const at::Tensor hidden = (s <= lowest / 2).logical_or((s <= kMaskedBelow).logical_and(p == 0));
+        if (weights.size(2) != weights.size(3)) return hidden.logical_not();
+        // A NaN says nothing about the mask; its row is rejected anyway and must not pass for one that sees later keys.
+        const at::Tensor causal = expected_rows(MaskKind::causal, 0, begin, end, weights.size(3), s.device());
+        return hidden.logical_or(p.isnan().logical_and(causal.logical_not())).logical_not();
       },
       weights.size(2), weights.size(3), first_keys);
 }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "measure/batch_recorder.h"
 #include "measure/measure.h"
+#include "measure/verify_alone.h"
 #include "measure/verify_statistics.h"
 
 namespace sinkscope {
@@ -119,6 +120,7 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
         Exit::internal,
         fmt::format("{}: --verify: the output with measurement on differs from the plain run. Please report this.",
                     model.loaded.path));
+  if (!input.tensor) verify_alone(model, needs, members, model.layout, recorder);
   if (!input.tensor) info.prefix_consistent = prefix_consistent(model, ids, plain, recorder.causal());
   info.max_error = errors.entries();
   return info;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "model/load_model.h"
 #include "observe/observe.h"
 
 namespace sinkscope {
@@ -25,6 +26,17 @@ SplitMix64 generator_of(std::int64_t seed, SequenceId sequence, std::int64_t tar
   for (const std::uint64_t part : {static_cast<std::uint64_t>(index(sequence)), static_cast<std::uint64_t>(target)})
     state = SplitMix64(state).next() ^ part;
   return SplitMix64(state);
+}
+
+/// Undefined where no path leads from source to target.
+at::Tensor gradient_of(const at::Tensor& target, const at::Tensor& source, const at::Tensor& cotangent) {
+  try {
+    return torch::autograd::grad({target}, {source}, {cotangent}, /*retain_graph=*/true, false,
+                                 /*allow_unused=*/true)[0];
+  } catch (const c10::Error& error) {
+    // In-place operations and operators without a derivative are the model's own.
+    throw InputError(fmt::format("mixing_jacobian: this model cannot be differentiated: {}", cause_of(error)));
+  }
 }
 
 }  // namespace
@@ -72,8 +84,7 @@ JacobianResult mixing_jacobian(const torch::jit::Code& code, std::vector<c10::IV
         row.select(0, p).fill_(1);
       else
         row.copy_(rademacher(random, width, target.options()));
-      const auto gradient = torch::autograd::grad({target}, {source}, {cotangent}, /*retain_graph=*/true, false,
-                                                  /*allow_unused=*/true)[0];
+      const at::Tensor gradient = gradient_of(target, source, cotangent);
       if (!gradient.defined())
         throw InputError("mixing_jacobian: no differentiable path leads from the first residual stream to the last.");
       sum += gradient.detach().select(0, 0).to(at::kDouble).pow(2).sum(-1);

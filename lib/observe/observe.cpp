@@ -60,6 +60,10 @@ at::Tensor first_tensor(const c10::IValue& output) {
   if (output.isTensorList()) found = output.toTensorVector().empty() ? at::Tensor() : output.toTensorVector().front();
   if (output.isGenericDict())
     for (const auto& entry : output.toGenericDict())
+      if (entry.key().isString() && entry.key().toStringRef() == "logits" && entry.value().isTensor())
+        return entry.value().toTensor();
+  if (output.isGenericDict())
+    for (const auto& entry : output.toGenericDict())
       if (!found.defined() && entry.value().isTensor()) found = entry.value().toTensor();
   if (!found.defined()) throw InputError("the model returns no tensor, so its output cannot be checked or scored.");
   return found;

@@ -29,7 +29,8 @@ struct Taps {
 /// of the model itself becomes an InputError that ends with its cause, out of memory a DeviceError.
 c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inputs, const Taps& taps);
 
-/// The first tensor of a model's output: the tensor itself, or the first one of a tuple, list or dictionary.
+/// The tensor that a model's output is judged by: the tensor itself, `logits` of a dictionary that has it, else the
+/// first one of a tuple, list or dictionary.
 /// Throws InputError if there is none.
 at::Tensor first_tensor(const c10::IValue& output);
 
