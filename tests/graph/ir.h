@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "graph/find_attention.h"
 
@@ -12,7 +13,9 @@ namespace sinkscope::ir {
 
 inline std::shared_ptr<torch::jit::Graph> graph_of(const std::string& text) {
   auto graph = std::make_shared<torch::jit::Graph>();
-  torch::jit::parseIR(text, graph.get());
+  std::unordered_map<std::string, torch::jit::Value*> values;
+  torch::jit::parseIR(text, graph.get(), values);
+  for (const auto& [name, value] : values) value->setDebugName(name);  // the parser names inputs only
   return graph;
 }
 
