@@ -29,7 +29,7 @@ Number largest_ratio(const SequenceCells::Means& means) {
 class HiddenNorm final : public Metric {
  public:
   void add_stream(const StreamObservation& o) override {
-    const bool has_others = o.sequence->length > 1;
+    const bool has_others = o.sequence->length > 1 || o.position_norm.size() > 1;  // rows of numbers have no length
     if (!o.valid || !std::isfinite(o.norm_first) || (has_others && !std::isfinite(o.norm_others))) {
       ++rejected_;
       return;

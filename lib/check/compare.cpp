@@ -20,6 +20,16 @@ std::vector<Quantity> all_quantities(const Reports& reports) {
   return all;
 }
 
+/// Whether no report has a sample of the metric, valid or rejected: learned sinks of a model without any.
+bool applies_nowhere(const Reports& reports, const std::string& metric) {
+  const auto has_sample = [&](const Json& report) {
+    const auto at = report["metrics"].find(metric);
+    return at != report["metrics"].end() && !(at->value("count", Json()) == 0 && at->value("rejected", Json()) == 0);
+  };
+  return !has_sample(reports.fresh) && std::none_of(reports.baselines.begin(), reports.baselines.end(),
+                                                    [&](const Json* report) { return has_sample(*report); });
+}
+
 }  // namespace
 
 Compared compare(const Reports& reports, RuleSet& rules, const std::vector<Reason>& ignored, std::size_t first_group) {
@@ -37,6 +47,8 @@ Compared compare(const Reports& reports, RuleSet& rules, const std::vector<Reaso
   Compared compared;
   std::vector<std::string> covered;
   for (const Selected& selected : rules.select(quantities, available)) {
+    // Who wrote a rule for it wants to hear of it; the implied rule is about what can be compared.
+    if (selected.rule->where.empty() && applies_nowhere(reports, selected.quantity.metric)) continue;
     for (Comparison& comparison : judge(reports, selected, run, ignored, first_group++))
       compared.comparisons.push_back(std::move(comparison));
     covered.push_back(selected.quantity.metric);

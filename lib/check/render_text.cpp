@@ -38,7 +38,7 @@ std::string check_as_text(const Outcome& outcome, bool color) {
   }
   text += "\n";
   if (!outcome.not_compared.empty())
-    text += fmt::format("not compared, no rule is about them: {}\n", fmt::join(outcome.not_compared, ", "));
+    text += fmt::format("not compared, without a rule or a sample: {}\n", fmt::join(outcome.not_compared, ", "));
   for (const std::string& note : outcome.notes) text += fmt::format("note: {}\n", note);
   return text + bold(verdict_of(outcome), color) + "\n";
 }

@@ -30,6 +30,11 @@ std::optional<ScoreProduct> search_back(Value* value, std::unordered_set<Value*>
       if (!carry_axes(step->first, step->second, found.axes, found.rank)) return std::nullopt;
     return found;
   }
+  if (node->kind() == c10::prim::If) {  // a division that asks for the dtype first, as a traced `/` may become
+    for (jit::Block* branch : node->blocks())
+      if (const auto found = search_back(branch->outputs()[value->offset()], seen, learned, way)) return found;
+    return std::nullopt;
+  }
   for (Value* input : node->inputs()) {
     Axes axes;
     int rank = 0;

@@ -65,6 +65,26 @@ bool holder_is_gone(const std::string& identity) {
   return start_of_process(process->get<pid_t>()) != holder.value("started", "");
 }
 
+struct Look {
+  bool there = false;
+  std::string identity, time;
+};
+
+/// Opened, not only asked for: a network file system answers from its cache else.
+Look look_at(const std::string& path) {
+  Look look;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return look;
+  struct stat status {};
+  look.identity.resize(4096);
+  look.there = ::fstat(descriptor, &status) == 0;
+  const ssize_t got = ::read(descriptor, look.identity.data(), look.identity.size());
+  ::close(descriptor);
+  look.identity.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  look.time = fmt::format("{}.{} {}", status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ino);
+  return look;
+}
+
 /// The generations of a claim that are there: KEY.1, KEY.2, ...
 std::set<std::int64_t> generations(const std::string& folder, const std::string& key) {
   std::set<std::int64_t> found;
@@ -93,6 +113,8 @@ Claim& Claim::operator=(Claim&& other) noexcept {
 Claim::~Claim() {
   if (owner_ != nullptr) owner_->release(path_);
 }
+
+bool Claim::lives() const { return ::access(path_.c_str(), F_OK) == 0; }
 
 Claims::Claims(const std::string& folder) : Claims(folder, Timing{}) {}
 
@@ -140,22 +162,18 @@ std::optional<Claim> Claims::take(const std::string& key) {
 }
 
 bool Claims::is_dead(const std::string& path) {
-  // Opened, not only asked for: a network file system answers from its cache else.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return false;  // just released: ask again
-  struct stat status {};
-  std::string identity(4096, '\0');
-  const bool known = ::fstat(descriptor, &status) == 0;
-  const ssize_t got = ::read(descriptor, identity.data(), identity.size());
-  ::close(descriptor);
-  identity.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-  if (!known) return false;
-  if (holder_is_gone(identity)) return true;
-  const std::string time = fmt::format("{}.{} {}", status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ino);
+  const Look look = look_at(path);
+  if (!look.there) return false;  // just released: ask again
+  if (holder_is_gone(look.identity)) return true;
+  const std::lock_guard lock(mutex_);
+  return unchanged_for(path, look.time) >= timing_.patience;
+}
+
+Claims::Clock::duration Claims::unchanged_for(const std::string& path, const std::string& time) {
   const auto now = Clock::now();
   const auto [seen, first] = seen_.try_emplace(path, Seen{time, now});
   if (!first && seen->second.time != time) seen->second = {time, now};
-  return now - seen->second.since >= timing_.patience;
+  return now - seen->second.since;
 }
 
 void Claims::release(const std::string& path) {
@@ -168,8 +186,16 @@ void Claims::release(const std::string& path) {
 
 void Claims::beat() {
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, timing_.heartbeat, [this] { return stop_; }))
+  while (!wake_.wait_for(lock, timing_.heartbeat, [this] { return stop_; })) {
     for (const std::string& path : held_) ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // the server's own time
+    // The claims of others grow old together, not one after another as they are asked for.
+    std::error_code error;
+    for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
+      const std::string path = fmt::format("{}/{}", folder_, entry->path().filename().string());
+      if (held_.count(path) > 0) continue;
+      if (const Look look = look_at(path); look.there) unchanged_for(path, look.time);
+    }
+  }
 }
 
 }  // namespace sinkscope

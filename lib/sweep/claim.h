@@ -30,6 +30,9 @@ class Claim {
   Claim(Claim&& other) noexcept;
   Claim& operator=(Claim&& other) noexcept;
 
+  /// Whether nobody has taken it over: a holder that was stopped for longer than `patience` may find that somebody has.
+  bool lives() const;
+
  private:
   friend class Claims;
   Claim(Claims* owner, std::string path) : owner_(owner), path_(std::move(path)) {}
@@ -64,6 +67,8 @@ class Claims {
     Clock::time_point since;
   };
   bool is_dead(const std::string& path);
+  /// How long this object has seen the claim at `path` with this modification time. Under mutex_.
+  Clock::duration unchanged_for(const std::string& path, const std::string& time);
   void release(const std::string& path);
   void beat();
 

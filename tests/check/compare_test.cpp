@@ -1,5 +1,6 @@
 #include "check/compare.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "small_report.h"
@@ -20,6 +21,15 @@ TEST_CASE("a report compared with itself passes everywhere", "[check]") {
   for (const Comparison& c : compared({small_report()}, small_report())) CHECK(c.status == Status::pass);
   for (const Comparison& c : compared({small_report()}, small_report(), rule("metric='*.*'\ntolerance=0")))
     CHECK(c.status == Status::pass);
+}
+
+TEST_CASE("a metric without a sample in any report is not compared unless a rule is about it", "[check]") {
+  const Json nothing = changed({{kModel, nullptr}, {"/metrics/sink_rate/count", 0}, {"/metrics/sink_rate/rejected", 0}});
+  const auto about_it = [](const Comparison& c) { return c.metric == "sink_rate"; };
+  const auto implied = compared({nothing}, nothing);
+  CHECK(std::none_of(implied.begin(), implied.end(), about_it));
+  CHECK(status(nothing, "metric='sink_rate'") == Status::fail);  // OLD has samples
+  CHECK(only({nothing}, nothing, rule("metric='sink_rate'")).status == Status::warn);
 }
 
 TEST_CASE("model scope: just inside a tolerance passes, just outside fails", "[check]") {

@@ -89,7 +89,7 @@ def test_rules_of_a_file_decide_what_is_compared(files, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text('[[rule]]\nmetric = "sink_rate"\ntolerance = 0.1\n')
     text = check(files("new", sink_rate=0.31, first_token_mass=0.9), "--baseline", files("old"), "--rules", rules)
-    assert "not compared, no rule is about them: first_token_mass, massive_activation" in text
+    assert "not compared, without a rule or a sample: first_token_mass, massive_activation" in text
     for bad, message in [
         ('[[rule]]\nmetrik = "loss"\n', "rules.toml:2: unknown key 'metrik'; did you mean 'metric'?"),
         ('[[rule]]\nmetric = "sink_rat"\n', "did you mean sink_rate?"),

@@ -80,6 +80,25 @@ TEST_CASE("the claim of another machine dies when its time stands still", "[swee
   }
 }
 
+TEST_CASE("the claims of another machine grow old together, and their holder can see that it lost them", "[sweep]") {
+  const TemporaryFolder folder;
+  Claims theirs(folder.path(), {.heartbeat = 1h, .patience = 1h});
+  auto first = theirs.take("step1");
+  make_foreign(only_file(folder));
+  const std::string known = only_file(folder);
+  auto second = theirs.take("step2");
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    if (entry.path().string() != known) make_foreign(entry.path().string());
+  Claims observer(folder.path(), {.heartbeat = 5ms, .patience = 50ms});
+  std::this_thread::sleep_for(200ms);
+  CHECK(first->lives());
+  const auto one = observer.take("step1"), two = observer.take("step2");  // neither was asked for before
+  CHECK(one);
+  CHECK(two);
+  CHECK_FALSE(first->lives());
+  CHECK(one->lives());
+}
+
 TEST_CASE("the claim of another machine lives as long as its time moves", "[sweep]") {
   const TemporaryFolder folder;
   Claims theirs(folder.path());
