@@ -120,6 +120,14 @@ Value* before_transposition(Value* operand, Axes& axes, int rank) {
   return node->input(0);
 }
 
+/// Whether `value` is known where `node` stands: not one of a branch or loop that `node` is outside of.
+bool is_in_scope(const Value* value, const Node* node) {
+  for (const jit::Block* block = node->owningBlock(); block != nullptr;
+       block = block->owningNode() != nullptr ? block->owningNode()->owningBlock() : nullptr)
+    if (block == value->node()->owningBlock()) return true;
+  return false;
+}
+
 /// Whether a merged dim is split into, or was made from, heads before sequences: view(H, B, ...) with a constant first.
 bool heads_come_first(Value* output) {
   for (const jit::Use& use : output->uses()) {
@@ -218,6 +226,11 @@ std::optional<Site> matrix_attention(const Normaliser& normaliser, std::string& 
   site.value = before_repetition(value);
   site.output_axes = ahead->is_left ? Axes{values.out_left, values.out_right} : Axes{values.out_right, values.out_left};
   site.heads_first = heads_come_first(values.node->output());
+  for (const Value* handed : {site.weights, site.scores, site.key, site.value})
+    if (!is_in_scope(handed, values.node)) {
+      problem = "its parts lie in a branch or loop that its values are outside of";
+      return std::nullopt;
+    }
   return site;
 }
 

@@ -59,6 +59,34 @@ TEST_CASE("any element-wise term may stand between product and softmax", "[graph
   }
 }
 
+TEST_CASE("a term may be written in two branches of which one runs", "[graph]") {
+  // What a division by a number that is a tensor is after loading a trace.
+  check_plain(around_terms(R"(
+  %a : Tensor = prim::If(%true)
+    block0():
+      %x : Tensor = aten::div(%s, %scale)
+      -> (%x)
+    block1():
+      %y : Tensor = aten::mul(%s, %scale)
+      -> (%y)
+)",
+                           "a"));
+}
+
+TEST_CASE("a product in a branch is a site where its keys are known outside of it", "[graph]") {
+  const auto in_branch = [](const std::string& key, const std::string& made) {
+    return around_terms("  %a : Tensor = prim::If(%true)\n    block0():\n" + made +
+                            "      %x : Tensor = aten::matmul(%q, %" + key +
+                            ")\n      -> (%x)\n    block1():\n      -> (%mask)\n",
+                        "a");
+  };
+  CHECK(in_branch("kt", "").attention.sites.size() == 1);
+  const ir::Found found = in_branch("made", "      %made : Tensor = aten::mul(%kt, %scale)\n");
+  CHECK(found.attention.sites.empty());
+  REQUIRE(found.attention.left_alone.size() == 1);
+  CHECK(found.attention.left_alone[0].reason == "its parts lie in a branch or loop that its values are outside of");
+}
+
 TEST_CASE("casts, dropout and masks may stand between softmax and values", "[graph]") {
   check_plain(
       around_weights("  %c : Tensor = aten::to(%p, %float, %false, %false, %none)\n"
