@@ -23,10 +23,11 @@ class MixingJacobian final : public Metric {
       : targets_(parameters.get<std::vector<std::int64_t>>("targets")) {}
 
   void add_jacobian(const JacobianObservation& o) override {
-    const auto length = static_cast<std::size_t>(o.sequence->length);
+    if (o.targets.empty()) return;
+    const std::size_t length = o.squared_norm.size() / o.targets.size();
     const std::size_t sequence = index(o.sequence->id);
     if (sequences_.size() <= sequence) sequences_.resize(sequence + 1);
-    Shape shape{o.sequence->length, o.targets};
+    Shape shape{static_cast<std::int64_t>(length), o.targets};
     join(shape);
     grow(o.targets.size(), length);
     for (std::size_t t = 0; t < o.targets.size(); ++t) {

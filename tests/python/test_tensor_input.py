@@ -71,6 +71,8 @@ def test_a_vision_model_is_measured_on_pixels(tmp_path, pixels, vision):
     rows = torch.arange(len(pixels) * PATCHES).view(len(pixels), PATCHES)
     sites, streams, _ = truth_of(toy, rows, np.zeros(()), np.zeros(()))
     assert_agrees(report, sites, streams)
+    others = [truth.first_and_others(s)[1] for s in streams]
+    np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["others"]["data"], others, rtol=1e-5)
     assert report["input"]["source"] == "tensor"
     assert report["input"]["path"].endswith("pixels.npy") and len(report["input"]["file_sha256"]) == 64
     assert report["input"]["length"] == {"min": PATCHES, "max": PATCHES}
@@ -80,6 +82,12 @@ def test_a_vision_model_is_measured_on_pixels(tmp_path, pixels, vision):
     assert report["metrics"]["loss"]["value"] is None and "no token ids" in warning(report, "no_loss")
     assert report["metrics"]["first_token_mass"]["uniform"] == pytest.approx(1 / PATCHES)
     assert report["verify"]["logits_bit_identical"] is True and report["verify"]["prefix_consistent"] is None
+
+
+def test_the_jacobian_of_a_vision_model_covers_its_positions(tmp_path, pixels, vision):
+    report = measure(vision[1], "--tensor", saved(tmp_path, pixels), "--limit", 1, "--metric", "mixing_jacobian")
+    norms = report["metrics"]["mixing_jacobian"]["series"]["norm"]["data"]
+    assert np.shape(norms) == (1, PATCHES) and report["metrics"]["mixing_jacobian"]["value"] > 0
 
 
 def test_the_file_format_and_the_batch_do_not_change_what_is_measured(tmp_path, pixels, vision):
