@@ -72,8 +72,8 @@ class Differ {
   }
 
  private:
-  static std::vector<Element> as_elements(const std::vector<Leaf>& leaves) {
-    std::vector<Element> elements;
+  static std::vector<ComparedElement> as_elements(const std::vector<Leaf>& leaves) {
+    std::vector<ComparedElement> elements;
     for (const Leaf& leaf : leaves)
       elements.push_back({leaf.site, leaf.head, leaf.kv_head, leaf.coordinate, leaf.value, {leaf.value.has_value()}});
     return elements;
@@ -119,20 +119,20 @@ class Differ {
   }
 
   void compare_numbers(const Json& a, const Json& b, const Quantity& quantity, Scope scope,
-                       const std::vector<Element>& from, const std::vector<Element>& to) {
+                       const std::vector<ComparedElement>& from, const std::vector<ComparedElement>& to) {
     if (from.empty() || to.empty()) return;  // named among the facts
-    std::map<std::string, const Element*> others;
-    for (const Element& element : to) others[element.key()] = &element;
-    for (const Element& element : from) {
+    std::map<std::string, const ComparedElement*> others;
+    for (const ComparedElement& element : to) others[element.key()] = &element;
+    for (const ComparedElement& element : from) {
       const auto other = others.find(element.key());
       add(a, quantity, scope, element, element.value, other != others.end() ? other->second->value : std::nullopt);
       if (other != others.end()) others.erase(other);
     }
-    for (const Element& element : to)
+    for (const ComparedElement& element : to)
       if (others.contains(element.key())) add(b, quantity, scope, element, std::nullopt, element.value);
   }
 
-  void add(const Json& report, const Quantity& quantity, Scope scope, const Element& element,
+  void add(const Json& report, const Quantity& quantity, Scope scope, const ComparedElement& element,
            std::optional<double> from, std::optional<double> to) {
     ++result_.compared;
     if (from == to) return;

@@ -23,7 +23,7 @@ std::string location_of(const Outcome& outcome, const Comparison& c) {
 }
 
 /// The groups of one level, worst first, one annotation each; the last one that fits counts those that do not.
-std::string annotations(const Outcome& outcome, const std::vector<const Group*>& groups, const char* level) {
+std::string annotations(const Outcome& outcome, const std::vector<const ComparisonGroup*>& groups, const char* level) {
   std::string text;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     if (i + 1 == kAnnotations && groups.size() > kAnnotations)
@@ -54,9 +54,9 @@ std::string row_of(const Comparison& c, const std::string& mark) {
 }  // namespace
 
 std::string check_as_annotations(const Outcome& outcome) {
-  const std::vector<Group> groups = groups_of(outcome);
-  std::vector<const Group*> errors, warnings;
-  for (const Group& group : groups) {
+  const std::vector<ComparisonGroup> groups = groups_of(outcome);
+  std::vector<const ComparisonGroup*> errors, warnings;
+  for (const ComparisonGroup& group : groups) {
     if (group.fails) {
       errors.push_back(&group);
     } else if (group.worst().status != Status::pass && group.worst().status != Status::only_new) {
@@ -73,10 +73,10 @@ std::string check_as_summary(const Outcome& outcome, std::size_t bytes) {
     text += " against " + markdown_cell(fmt::format("{}", fmt::join(outcome.baselines, ", ")));
   text += "\n\n| status | what | old | new | change | tolerance |\n| --- | --- | ---: | ---: | ---: | ---: |\n";
 
-  std::vector<Group> groups = groups_of(outcome);
+  std::vector<ComparisonGroup> groups = groups_of(outcome);
   std::reverse(groups.begin(), groups.end());  // what fails comes first: the end may be cut
   std::vector<std::string> rows;
-  for (const Group& group : groups) {
+  for (const ComparisonGroup& group : groups) {
     for (std::size_t i = 0; i < group.shown(); ++i)
       rows.push_back(row_of(*group.rows[i], fails(outcome, *group.rows[i]) ? "❌ " : ""));
     if (const std::string rest = group.rest(); !rest.empty())

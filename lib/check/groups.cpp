@@ -19,25 +19,25 @@ int rank_of(const Outcome& outcome, const Comparison& c) {
 
 }  // namespace
 
-std::size_t Group::shown() const {
+std::size_t ComparisonGroup::shown() const {
   const bool long_list = worst().scope == Scope::head || (worst().scope == Scope::model && !worst().coordinate.empty());
   return long_list ? std::min(kShown, rows.size()) : rows.size();
 }
 
-std::string Group::rest() const {
+std::string ComparisonGroup::rest() const {
   if (shown() == rows.size()) return "";
   return fmt::format("{} more: {}", rows.size() - shown(),
                      counts_of({rows.begin() + static_cast<std::ptrdiff_t>(shown()), rows.end()}));
 }
 
-std::vector<Group> groups_of(const Outcome& outcome) {
-  std::map<std::size_t, Group> by_number;
+std::vector<ComparisonGroup> groups_of(const Outcome& outcome) {
+  std::map<std::size_t, ComparisonGroup> by_number;
   for (const Comparison& c : outcome.comparisons) {
-    Group& group = by_number[c.group];
+    ComparisonGroup& group = by_number[c.group];
     group.rows.push_back(&c);
     group.fails |= fails(outcome, c);
   }
-  std::vector<Group> groups;
+  std::vector<ComparisonGroup> groups;
   for (auto& [number, group] : by_number) {
     std::stable_sort(group.rows.begin(), group.rows.end(), [&](const Comparison* a, const Comparison* b) {
       const int rank_a = rank_of(outcome, *a), rank_b = rank_of(outcome, *b);
@@ -46,7 +46,7 @@ std::vector<Group> groups_of(const Outcome& outcome) {
     });
     groups.push_back(std::move(group));
   }
-  std::stable_sort(groups.begin(), groups.end(), [&](const Group& a, const Group& b) {
+  std::stable_sort(groups.begin(), groups.end(), [&](const ComparisonGroup& a, const ComparisonGroup& b) {
     return rank_of(outcome, a.worst()) > rank_of(outcome, b.worst());
   });
   return groups;

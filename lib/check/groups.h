@@ -8,7 +8,7 @@
 
 namespace sinkscope {
 
-struct Group {
+struct ComparisonGroup {
   std::vector<const Comparison*> rows;  ///< failing ones first, then by change in units of tolerance; never empty
   bool fails = false;                   ///< one of them fails the gate
 
@@ -20,7 +20,7 @@ struct Group {
 };
 
 /// What passes comes first and what fails last, as on a terminal the last lines are read first.
-std::vector<Group> groups_of(const Outcome& outcome);
+std::vector<ComparisonGroup> groups_of(const Outcome& outcome);
 
 /// "57 PASS, 2 FAIL", in the order of the statuses.
 std::string counts_of(const std::vector<const Comparison*>& rows);

@@ -53,11 +53,11 @@ class Judge {
  private:
   /// The element of one place in each report; null where a report has none there.
   struct Place {
-    std::vector<const Element*> old_ones;
-    const Element* fresh = nullptr;
+    std::vector<const ComparedElement*> old_ones;
+    const ComparedElement* fresh = nullptr;
   };
 
-  Comparison blank(const Element* element) const {
+  Comparison blank(const ComparedElement* element) const {
     Comparison c;
     c.checkpoint = reports_.checkpoint;
     c.metric = selected_.quantity.text();
@@ -78,12 +78,12 @@ class Judge {
   }
 
   /// The headline, for statements about a quantity as a whole.
-  static Number headline(const std::vector<Element>* elements) {
+  static Number headline(const std::vector<ComparedElement>* elements) {
     return elements != nullptr && elements->size() == 1 ? elements->front().value : std::nullopt;
   }
 
-  Comparison lone(Status status, Reason reason, const std::string& words, const std::vector<Element>* old_ones,
-                  const std::vector<Element>* new_ones) const {
+  Comparison lone(Status status, Reason reason, const std::string& words, const std::vector<ComparedElement>* old_ones,
+                  const std::vector<ComparedElement>* new_ones) const {
     Comparison c = blank(nullptr);
     c.status = status;
     c.reason = reason;
@@ -132,26 +132,26 @@ class Judge {
   std::vector<std::pair<std::string, Place>> places() const {
     std::vector<std::pair<std::string, Place>> all;
     std::map<std::string, std::size_t> known;
-    const auto at = [&](const Element& element) -> Place& {
+    const auto at = [&](const ComparedElement& element) -> Place& {
       const auto [entry, added] = known.emplace(element.key(), all.size());
-      if (added) all.push_back({entry->first, {std::vector<const Element*>(old_elements_.size()), nullptr}});
+      if (added) all.push_back({entry->first, {std::vector<const ComparedElement*>(old_elements_.size()), nullptr}});
       return all[entry->second].second;
     };
-    for (const Element& element : new_elements_) at(element).fresh = &element;
+    for (const ComparedElement& element : new_elements_) at(element).fresh = &element;
     for (std::size_t i = 0; i < old_elements_.size(); ++i)
-      for (const Element& element : old_elements_[i]) at(element).old_ones[i] = &element;
+      for (const ComparedElement& element : old_elements_[i]) at(element).old_ones[i] = &element;
     return all;
   }
 
   void judge(const Place& place) {
-    std::vector<const Element*> old_ones;
-    for (const Element* element : place.old_ones)
+    std::vector<const ComparedElement*> old_ones;
+    for (const ComparedElement* element : place.old_ones)
       if (element != nullptr) old_ones.push_back(element);
     Comparison c = blank(place.fresh != nullptr ? place.fresh : old_ones.front());
     if (place.fresh != nullptr) c.new_value = place.fresh->value;
     double least = HUGE_VAL, most = -HUGE_VAL, sum = 0;
     bool old_is_null = old_ones.empty();
-    for (const Element* element : old_ones) {
+    for (const ComparedElement* element : old_ones) {
       old_is_null |= !element->value.has_value();
       const double value = element->value.value_or(0);
       least = std::min(least, value);
@@ -171,7 +171,8 @@ class Judge {
   }
 
   /// Whether a missing value decides; parts of a mean count like values of their own.
-  bool judge_null(Comparison& c, const Element& fresh, const std::vector<const Element*>& old_ones) const {
+  bool judge_null(Comparison& c, const ComparedElement& fresh,
+                  const std::vector<const ComparedElement*>& old_ones) const {
     const auto lacks = [](const std::vector<bool>& these, const std::vector<bool>& others) {
       if (these.size() != others.size()) {  // compared in spite of another number of heads
         const auto any = [](const std::vector<bool>& parts) {
@@ -184,7 +185,7 @@ class Judge {
       return false;
     };
     bool new_lacks = false, old_lacks = false;
-    for (const Element* old : old_ones) {
+    for (const ComparedElement* old : old_ones) {
       new_lacks |= lacks(fresh.defined, old->defined);
       old_lacks |= lacks(old->defined, fresh.defined);
     }
@@ -301,8 +302,8 @@ class Judge {
   const std::vector<Reason>& ignored_;
   std::size_t group_;
   std::vector<const Json*> baselines_;  ///< those that have the metric
-  std::vector<std::vector<Element>> old_elements_;
-  std::vector<Element> new_elements_;
+  std::vector<std::vector<ComparedElement>> old_elements_;
+  std::vector<ComparedElement> new_elements_;
   std::vector<Reason> passed_over_;
   std::vector<Comparison> found_;
 };

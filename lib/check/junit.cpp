@@ -37,7 +37,7 @@ Case one(const Outcome& outcome, const Comparison& c) {
 }
 
 /// All heads of one rule: a model has too many for a case each.
-Case summed_up(const Outcome& outcome, const Group& group) {
+Case summed_up(const Outcome& outcome, const ComparisonGroup& group) {
   Case result = one(outcome, group.worst());
   result.name = fmt::format("{}, all {}s", group.worst().metric, group.worst().kv_head ? "KV head" : "head");
   result.fails = group.fails;
@@ -56,7 +56,7 @@ std::vector<Suite> suites_of(const Outcome& outcome) {
     suites.push_back({checkpoint, {}});
     return suites.back();
   };
-  for (const Group& group : groups_of(outcome)) {
+  for (const ComparisonGroup& group : groups_of(outcome)) {
     const std::string& checkpoint = group.worst().checkpoint;
     const auto add = [&](Case entry) {
       entry.name = unique(taken[checkpoint], entry.name);

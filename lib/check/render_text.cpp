@@ -27,7 +27,7 @@ std::string check_as_text(const Outcome& outcome, bool color) {
 
   std::size_t width = 0;
   for (const Comparison& c : outcome.comparisons) width = std::max(width, std::string(name_of(c.status)).size());
-  for (const Group& group : groups_of(outcome)) {
+  for (const ComparisonGroup& group : groups_of(outcome)) {
     for (std::size_t i = 0; i < group.shown(); ++i) {
       const Comparison& c = *group.rows[i];
       text += fmt::format("{} {}{}\n", colored(fmt::format("{:<{}}", name_of(c.status), width), outcome, c, color),

@@ -85,12 +85,12 @@ bool has_dim(const std::vector<std::string>& dims, const char* name) {
 }
 
 /// Means of the leaves that agree in what `scope` keeps.
-std::vector<Element> gathered(const std::vector<Leaf>& leaves, Scope scope) {
-  std::vector<Element> elements;
+std::vector<ComparedElement> gathered(const std::vector<Leaf>& leaves, Scope scope) {
+  std::vector<ComparedElement> elements;
   std::vector<double> sums;
   std::map<std::string, std::size_t> by_place;
   for (const Leaf& leaf : leaves) {
-    Element place{.coordinate = leaf.coordinate, .value = {}, .defined = {}};
+    ComparedElement place{.coordinate = leaf.coordinate, .value = {}, .defined = {}};
     if (scope != Scope::model) place.site = leaf.site;
     if (scope == Scope::head) {
       place.head = leaf.head;
@@ -114,7 +114,7 @@ const std::vector<std::string> kPerSequence = {"sequence"}, kPerSite = {"site"},
 
 }  // namespace
 
-std::string Element::key() const {
+std::string ComparedElement::key() const {
   const auto index = [](const std::optional<std::size_t>& i) { return i ? fmt::to_string(*i) : std::string("-"); };
   return fmt::format("{}/{}{}/{}", index(site), kv_head ? "kv" : "", index(head), coordinate);
 }
@@ -148,7 +148,7 @@ std::vector<Leaf> leaves_of(const Json& report, const Quantity& quantity) {
   return Walk(report, series, dims).leaves(member(series, "data"));
 }
 
-std::vector<Element> elements_of(const Json& report, const Quantity& quantity, Scope scope) {
+std::vector<ComparedElement> elements_of(const Json& report, const Quantity& quantity, Scope scope) {
   if (quantity.series.empty()) {
     if (scope == Scope::model) return gathered(leaves_of(report, quantity), scope);
     if (scope == Scope::site)

@@ -29,7 +29,7 @@ struct Leaf {
 };
 
 /// What a rule of some scope compares: one number, or the mean of several.
-struct Element {
+struct ComparedElement {
   std::optional<std::size_t> site, head;
   bool kv_head = false;
   std::string coordinate;
@@ -49,6 +49,6 @@ std::vector<Leaf> leaves_of(const nlohmann::ordered_json& report, const Quantity
 /// The quantity at a scope. A headline: `value`, `per_site` (else the mean of `per_head`), `per_head`. A series: the
 /// mean over heads at site scope and over sites and heads at model scope; other dimensions stay apart. Empty: the
 /// report does not have it at that scope.
-std::vector<Element> elements_of(const nlohmann::ordered_json& report, const Quantity& quantity, Scope scope);
+std::vector<ComparedElement> elements_of(const nlohmann::ordered_json& report, const Quantity& quantity, Scope scope);
 
 }  // namespace sinkscope

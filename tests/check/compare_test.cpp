@@ -24,7 +24,8 @@ TEST_CASE("a report compared with itself passes everywhere", "[check]") {
 }
 
 TEST_CASE("a metric without a sample in any report is not compared unless a rule is about it", "[check]") {
-  const Json nothing = changed({{kModel, nullptr}, {"/metrics/sink_rate/count", 0}, {"/metrics/sink_rate/rejected", 0}});
+  const Json nothing =
+      changed({{kModel, nullptr}, {"/metrics/sink_rate/count", 0}, {"/metrics/sink_rate/rejected", 0}});
   const auto about_it = [](const Comparison& c) { return c.metric == "sink_rate"; };
   const auto implied = compared({nothing}, nothing);
   CHECK(std::none_of(implied.begin(), implied.end(), about_it));
