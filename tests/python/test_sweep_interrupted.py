@@ -16,7 +16,7 @@ from sweeping import CHECKPOINTS, FAST, ONE, reports, rows, same_sweep, start, s
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
-KILLS = 20
+KILLS = int(os.environ.get("SINKSCOPE_TEST_KILLS", "20"))
 FULL = ("--limit", 8, "--threads", 1)
 
 
@@ -45,22 +45,32 @@ def leftovers(directory):
 
 def test_killed_at_any_moment_a_sweep_leaves_only_complete_reports(tmp_path, many, undisturbed):
     whole, seconds = undisturbed
-    directory = tmp_path / "sweep"
     seed = 20260131
     moments = random.Random(seed)
+    directory = tmp_path / "sweep0"
+    in_the_middle = 0
+
+    def finish():
+        sweep(ONE, "--weights", *many, "-o", directory, *FULL)
+        same_sweep(directory, whole)
+        assert leftovers(directory) == []
+
     for kill in range(KILLS):
         process = start(ONE, "--weights", *many, "-o", directory, *FULL)
         time.sleep(moments.uniform(0, seconds / 3))
+        in_the_middle += process.poll() is None
         process.kill()
         process.communicate()
-        for path in directory.rglob("*.json"):
-            if path.name != "sweep.json":
-                checked(path.read_text())
+        finished = [path for path in directory.rglob("*.json") if path.name != "sweep.json"]
+        for path in finished:
+            checked(path.read_text())
         if (directory / "sweep.json").exists():
             assert set(statuses(directory).values()) <= {"done", "pending"}, (seed, kill)
-    sweep(ONE, "--weights", *many, "-o", directory, *FULL)
-    same_sweep(directory, whole)
-    assert leftovers(directory) == []
+        if len(finished) == len(many):  # nothing left to disturb
+            finish()
+            directory = tmp_path / f"sweep{kill + 1}"
+    finish()
+    assert in_the_middle >= KILLS / 2
 
 
 def test_two_processes_share_a_directory_without_losing_or_repeating_anything(tmp_path, many, undisturbed):
