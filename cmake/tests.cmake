@@ -7,7 +7,11 @@ if(Python)
   set(SINKSCOPE_VENV_PYTHON ${Python})
 endif()
 
+# Tests are compiled more often than they run: where the type of the build does not matter, without optimisation.
+set(quickly_compiled $<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:-O0>)
+
 add_library(sinkscope_test_main OBJECT ${PROJECT_SOURCE_DIR}/tests/main.cpp)
+target_compile_options(sinkscope_test_main PRIVATE ${quickly_compiled})
 target_link_libraries(sinkscope_test_main PRIVATE sinkscope_options Catch2::Catch2)
 
 # sinkscope_test_program(<name> LABELS <labels> SOURCES <files> LIBRARIES <targets> MAIN <target with main()>)
@@ -46,6 +50,7 @@ sinkscope_glob(tests GLOB_RECURSE ${patterns} tests/metrics/*_test.cpp)
 sinkscope_glob(top_tests GLOB tests/*_test.cpp)
 sinkscope_test_program(sinkscope_tests MAIN sinkscope_test_main LABELS core SOURCES ${tests} ${top_tests} LIBRARIES sinkscope_core)
 if(TARGET sinkscope_tests_objects)
+  target_compile_options(sinkscope_tests_objects PRIVATE ${quickly_compiled})
   target_precompile_headers(sinkscope_tests_objects PRIVATE ${PROJECT_SOURCE_DIR}/tests/catch.h)
 endif()
 
@@ -61,10 +66,9 @@ if(SINKSCOPE_TORCH)
 
   sinkscope_glob(tests GLOB_RECURSE tests/gpu/*_test.cpp tests/kernels/cuda/*_test.cpp)
   if(SINKSCOPE_HAS_CUDA AND tests)
-    add_library(sinkscope_gpu_test_main OBJECT ${PROJECT_SOURCE_DIR}/tests/gpu_main.cpp)
-    target_link_libraries(sinkscope_gpu_test_main PRIVATE sinkscope_options Catch2::Catch2)
-    sinkscope_test_program(sinkscope_gpu_tests MAIN sinkscope_gpu_test_main LABELS torch gpu SOURCES ${tests}
+    sinkscope_test_program(sinkscope_gpu_tests MAIN sinkscope_test_main LABELS torch gpu SOURCES ${tests}
                            LIBRARIES sinkscope_torch_objects)
+    target_sources(sinkscope_gpu_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests/gpu_skip.cpp)
     sinkscope_reuse_torch_pch(sinkscope_gpu_tests_objects)
     add_dependencies(sinkscope_gpu_tests sinkscope_cuda)
   endif()

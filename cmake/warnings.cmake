@@ -16,7 +16,7 @@ if(SINKSCOPE_CCACHE)
 endif()
 
 if(SINKSCOPE_SANITIZE)
-  set(flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  set(flags -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_options(sinkscope_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${flags}>)
   target_link_options(sinkscope_options INTERFACE ${flags})
   # With its sanitizers gcc 12 takes members of std::regex for uninitialised.

@@ -1,56 +1,59 @@
 #!/usr/bin/env bash
-# Builds and runs everything that needs a GPU, on a machine with nvcc, g++ and its own torch 2.11: the CUDA kernels, their tests against
-# float64 and a timing table. Nothing is downloaded; Catch2 and highway come from the system or from headers carried in DEPS.
+# Builds and runs everything that needs a GPU, on a machine with nvcc, g++, CMake, ninja and its own torch 2.11: the CUDA kernels
+# against float64, whole models on the GPU against the CPU, and tables of times. Nothing is downloaded.
 #
 #   scripts/gpu_check.sh [build folder]
-#   PYTHON  interpreter that has torch (python3)      DEPS  folder with include/catch2/catch.hpp (default: system)
-#   ARCH    compute capability (asked from nvidia-smi) JOBS  parallel compilers (all cores)
+#   PYTHON  interpreter that has torch (python3)       DEPS  prefix with the other libraries (see scripts/gpu_deps.sh)
+#   ARCH    compute capability (asked from nvidia-smi)  JOBS  parallel compilers (all cores)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build-gpu}
 python=${PYTHON:-python3}
 jobs=${JOBS:-$(nproc)}
-mkdir -p "$build"
 
 if ! nvidia-smi -L; then
   echo "skipped: no GPU on this machine" >&2
   exit 77
 fi
-arch=${ARCH:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)}
-torch=$("$python" -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])")
-cuda=$(dirname "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")
-includes=(-Ilib -Itests -I"$cuda/include" -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include")
-if [[ -n ${DEPS:-} ]]; then includes+=(-isystem "$DEPS/include"); fi
-echo "torch $("$python" -c 'import torch; print(torch.__version__)'), nvcc $("$cuda/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch"
+arch=${ARCH:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)}
+PATH=$PATH:/usr/local/cuda/bin
+echo "torch $("$python" -c 'import torch; print(torch.__version__)'), nvcc $(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch"
 
 started=$SECONDS
-"$cuda/bin/nvcc" -std=c++17 -O3 -Ilib -gencode "arch=compute_$arch,code=sm_$arch" -Xcompiler -fPIC \
-  -Xptxas -v -c lib/kernels/cuda/fused_statistics.cu -o "$build/fused_statistics.cu.o" >"$build/nvcc.log" 2>&1 &
-compile_kernel=$!
-# The CPU pass (which needs highway) is not needed here: the general tier and the reference judge the CUDA pass.
-sources=(lib/kernels/{check_call,row_blocks,score_tensor,reference}.cpp lib/kernels/cuda/fused_statistics_cuda.cpp
-  tests/gpu_main.cpp tests/kernels/cuda/full_pass_cuda_test.cpp tests/kernels/tile_schedule_test.cpp bench/kernel_bench_cuda.cpp)
-printf '%s\n' "${sources[@]}" | xargs -P "$jobs" -I{} sh -c \
-  'g++ -std=c++20 -O2 -fPIC '"$(printf '%q ' "${includes[@]}")"' -c "$1" -o "$2/$(basename "$1" .cpp).o"' sh {} "$build"
-wait $compile_kernel || { cat "$build/nvcc.log"; exit 1; }
-echo "kernels: $(grep -c 'bytes spill stores' "$build/nvcc.log") compiled, $(grep 'bytes spill stores' "$build/nvcc.log" | grep -vc ' 0 bytes spill stores' || true) spill"
-
-cudart=$(ls "$cuda"/lib64/libcudart.so "$torch"/../nvidia/cu13/lib/libcudart.so* 2>/dev/null | head -1)
-libraries=("$torch/lib/libtorch_cpu.so" "$torch/lib/libc10.so")
-cuda_libraries=("$torch/lib/libc10_cuda.so" "$cudart" -Wl,--no-as-needed "$torch/lib/libtorch_cuda.so" -Wl,--as-needed)
-rpath=("-Wl,-rpath,$torch/lib" "-Wl,-rpath,$(dirname "$cudart")")
-g++ -shared "$build"/fused_statistics{.cu,_cuda}.o -o "$build/sinkscope_cuda.so" "${libraries[@]}" "${cuda_libraries[@]}" "${rpath[@]}"
-common=("$build"/{check_call,row_blocks,score_tensor,reference}.o)
-g++ "$build"/{gpu_main,full_pass_cuda_test,tile_schedule_test}.o "${common[@]}" -o "$build/gpu_tests" \
-  "${libraries[@]}" "${cuda_libraries[@]}" -ldl "${rpath[@]}"
-g++ "$build"/kernel_bench_cuda.o "${common[@]}" -o "$build/kernel_bench_cuda" \
-  "${libraries[@]}" "${cuda_libraries[@]}" -ldl "${rpath[@]}"
+options=(-G Ninja -DCMAKE_BUILD_TYPE=Release -DSINKSCOPE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$arch"
+  "-DPython=$(command -v "$python")")
+if [ -n "${DEPS:-}" ]; then
+  prefix=$(realpath "$DEPS")/usr
+  libraries=$prefix/lib/$(uname -m)-linux-gnu
+  options+=("-DCMAKE_PREFIX_PATH=$prefix" "-DOPENSSL_INCLUDE_DIR=$prefix/include;$prefix/include/$(uname -m)-linux-gnu"
+    "-DOPENSSL_CRYPTO_LIBRARY=$libraries/libcrypto.so.3")
+  export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+fi
+cmake -S . -B "$build" "${options[@]}" --log-level=WARNING
+cmake --build "$build" --parallel "$jobs" --target sinkscope sinkscope_torch sinkscope_cuda sinkscope_gpu_tests kernel_bench_cuda \
+  >"$build/build.log" || { tail -n 40 "$build/build.log"; exit 1; }
 echo "built in $((SECONDS - started)) s"
 
-export SINKSCOPE_CUDA_MODULE=$PWD/$build/sinkscope_cuda.so
-if [[ $build = /* ]]; then SINKSCOPE_CUDA_MODULE=$build/sinkscope_cuda.so; fi
 status=0
-timeout 200 "$build/gpu_tests" --durations yes || status=$?
-timeout 150 "$build/kernel_bench_cuda" || status=$?
-echo "gpu_check: $((SECONDS - started)) s, $([[ $status = 0 ]] && echo passed || echo "FAILED ($status)")"
-exit $status
+SINKSCOPE_CUDA_MODULE=$(realpath "$build/sinkscope_cuda.so")
+export SINKSCOPE_CUDA_MODULE SINKSCOPE_BINARY=$PWD/$build/sinkscope PYTHONDONTWRITEBYTECODE=1
+if [[ $build = /* ]]; then SINKSCOPE_BINARY=$build/sinkscope; fi
+timeout 120 "$build/sinkscope_gpu_tests" --durations yes || status=$?
+timeout 120 "$python" -m pytest -q -rs -p no:cacheprovider tests/python/test_gpu.py || status=$?
+timeout 120 "$build/kernel_bench_cuda" || status=$?
+
+# What measuring costs on the GPU; the file says how it was made.
+model=$build/bench.pt
+config='{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512, "intermediate_size": 1408,
+  "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 512,
+  "max_position_embeddings": 131072, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2}'
+echo "$config" >"$build/bench.json"
+if timeout 120 "$python" scripts/export_hf.py --random-init --config "$build/bench.json" --dtype bfloat16 -o "$model"; then
+  for length in 4096 32768; do
+    timeout 60 "$build/sinkscope" bench "$model" --device cuda --random-tokens 1 --length "$length" --runs 5 || status=$?
+  done
+else
+  echo "bench: left out, this Python cannot export the model" >&2
+fi
+echo "gpu_check: $((SECONDS - started)) s, $([ "$status" = 0 ] && echo passed || echo "FAILED ($status)")"
+exit "$status"

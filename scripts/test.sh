@@ -34,7 +34,7 @@ run_tests() {
 
 if bash scripts/setup.sh all; then
   run_tests build
-  if cmake -S . --preset asan --log-level=WARNING </dev/null && cmake --build build-asan </dev/null; then
+  if cmake -S . --preset asan --log-level=WARNING </dev/null && cmake --build build-asan --target sinkscope_tests </dev/null; then
     UBSAN_OPTIONS=print_stacktrace=1 run_tests build-asan
   else
     failed=$((failed + 1))

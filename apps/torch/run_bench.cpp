@@ -9,6 +9,7 @@
 #include "measure/bench.h"
 #include "measure/instrument.h"
 #include "measure/provenance.h"
+#include "report/report.h"
 
 namespace sinkscope {
 namespace {
@@ -65,7 +66,7 @@ Exit run_bench(const BenchConfig& config) {
   const InstrumentedModel model = instrument(config.settings);
   const Input input = build_input(config.settings.input, facts_of(model));
   const ordered_json json = json_of(model, input, bench(model, input, config.presets, config.runs));
-  const std::string text = config.settings.json ? json.dump(2) + "\n" : text_of(json);
+  const std::string text = config.settings.json ? dump(json) : text_of(json);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return Exit::ok;
 }

@@ -9,6 +9,7 @@
 #include "measure/instrument.h"
 #include "measure/measure.h"
 #include "measure/provenance.h"
+#include "report/report.h"
 
 namespace sinkscope {
 namespace {
@@ -99,7 +100,7 @@ Exit run_inspect(const InspectConfig& config) {
   set_threads(config.settings);
   InstrumentedModel model = instrument(config.settings);
   if (config.run) run_once(model, config.settings);
-  const std::string text = config.settings.json ? to_json(model).dump(2) + "\n" : text_of(model, config.run);
+  const std::string text = config.settings.json ? dump(to_json(model)) : text_of(model, config.run);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return Exit::ok;
 }

@@ -45,14 +45,13 @@ class CheckpointMeasurer {
     MeasureConfig config = config_.settings;
     config.labels = labels_of(checkpoint, config.labels);
     if (kind_ == CheckpointKind::weights) {
-      use_weights(*model_, config, checkpoint.path);
+      use_weights(*model_, config, checkpoint.path, hashed.sha256);
     } else {
       model_.reset();  // before the next one is loaded
       config.model = checkpoint.path;
-      model_ = std::make_unique<InstrumentedModel>(instrument(config));
+      model_ = std::make_unique<InstrumentedModel>(instrument(config, hashed.sha256));
       input_ = build_input(config.input, facts_of(*model_), sink_epsilon(config));
     }
-    check_same_weights(checkpoint.path, hashed, model_->weights ? model_->weights->sha256 : model_->loaded.sha256);
     Report report = report_head(*model_, config, input_, argv_);
     if (config.verify) report.verify = verify(*model_, config, input_);
     MeasureHooks hooks;

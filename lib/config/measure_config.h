@@ -13,6 +13,9 @@
 
 namespace sinkscope {
 
+/// Tokens of random and repeated sequences without --length.
+inline constexpr std::int64_t kDrawnLength = 64;
+
 struct InputConfig {
   std::optional<std::string> tokens;           ///< .jsonl, .npy, .safetensors or - (jsonl on stdin)
   std::optional<std::int64_t> random_tokens;   ///< N sequences of uniform ids

@@ -13,7 +13,6 @@ namespace sinkscope {
 namespace {
 
 constexpr const char* kDefaultPreset = "full";
-constexpr std::int64_t kDrawnLength = 64;  // tokens of a random or repeated sequence
 
 struct Chosen {
   std::string flag;  ///< empty: no source has any of them

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "files/tokens.h"
@@ -53,15 +54,20 @@ std::vector<std::int64_t> mask_of(const json& list, const std::string& where) {
 std::vector<std::int64_t> parse_line(std::string_view line, const std::string& where, bool& masked) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos)
     throw InputError(fmt::format("{}: an empty line; every line is one sequence: {}", where, kForms));
-  json value;
-  try {
-    value = json::parse(line);
-  } catch (const json::exception&) {
+  std::set<std::string> keys;
+  std::string twice;
+  const json::parser_callback_t watch = [&](int depth, json::parse_event_t event, json& key) {
+    if (depth == 1 && event == json::parse_event_t::key && !keys.insert(key.get<std::string>()).second) twice = key;
+    return true;
+  };
+  const bool ends_early = line.find('\0') != std::string_view::npos;  // the parser would stop there
+  const json value = ends_early ? json(json::value_t::discarded) : json::parse(line, watch, /*allow_exceptions=*/false);
+  if (!twice.empty()) throw InputError(fmt::format("{}: has the key {} twice", where, shown(twice)));
+  if (value.is_discarded())
     throw InputError(
         fmt::format("{}: not JSON; every line is one sequence of token ids: {}. "
                     "scripts/tokenize_hf.py makes such a file from text.",
                     where, kForms));
-  }
   if (value.is_array()) return ids_of(value, where);
   const bool plain = value.is_object() && value.contains("ids");
   const bool transformers = value.is_object() && value.contains("input_ids");

@@ -121,6 +121,10 @@ std::vector<std::int64_t> without_padding(const std::vector<std::int64_t>& ids, 
   if (mask.size() != ids.size())
     throw InputError(fmt::format("{}: attention_mask has {} entries for {} ids", where, mask.size(), ids.size()));
   const auto real = [](std::int64_t flag) { return flag != 0; };
+  const auto odd = std::find_if(mask.begin(), mask.end(), [](std::int64_t flag) { return flag != 0 && flag != 1; });
+  if (odd != mask.end())
+    throw InputError(fmt::format("{}: attention_mask holds {} at position {}; 0 and 1 are allowed", where, *odd,
+                                 odd - mask.begin()));
   const auto begin = std::find_if(mask.begin(), mask.end(), real);
   if (begin == mask.end()) throw InputError(fmt::format("{}: attention_mask leaves no id", where));
   const auto end = std::find_if(mask.rbegin(), mask.rend(), real).base();

@@ -11,9 +11,6 @@
 
 namespace sinkscope {
 
-/// Length of random and repeated sequences without --length.
-inline constexpr std::int64_t kDrawnLength = 64;
-
 struct Source {
   std::string name;  ///< tokens | random | repeated | samples
   std::vector<TokenRow> rows;

@@ -4,6 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <limits>
@@ -61,11 +63,14 @@ FirstAndOthers first_and_others_norms(const at::Tensor& x) {
           .others = tokens <= 1 ? undefined(x) : norms.narrow(2, 1, tokens - 1).mean(-1, false, at::kDouble)};
 }
 
-MeanAndLast mean_and_last_norms(const at::Tensor& x) {
+MeanAndLast mean_and_last_norms(const at::Tensor& x, const at::Tensor& counted) {
   const at::Tensor norms = vector_norms(x);
   const auto tokens = norms.size(2);
   if (tokens == 0) return {.mean = undefined(x), .last = undefined(x)};
-  return {.mean = norms.mean(-1, false, at::kDouble), .last = norms.select(2, tokens - 1).to(at::kDouble)};
+  const at::Tensor last = norms.select(2, tokens - 1).to(at::kDouble);
+  if (!counted.defined()) return {.mean = norms.mean(-1, false, at::kDouble), .last = last};
+  const at::Tensor kept = at::where(counted, norms, at::zeros({}, norms.options()));  // others may be NaN
+  return {.mean = kept.sum(-1, false, at::kDouble) / counted.sum(-1), .last = last};
 }
 
 }  // namespace sinkscope

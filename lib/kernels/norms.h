@@ -11,7 +11,7 @@ struct FirstAndOthers {
 };
 
 struct MeanAndLast {
-  at::Tensor mean;  ///< [B, H] float64: mean norm over positions; NaN at T = 0
+  at::Tensor mean;  ///< [B, H] float64: mean norm over positions; NaN where there are none
   at::Tensor last;  ///< [B, H] float64: norm at the last position; NaN at T = 0
 };
 
@@ -22,7 +22,8 @@ at::Tensor vector_norms(const at::Tensor& x);
 /// Norms of keys or values [B, G, T, D]. Throws InputError unless 4-D and floating.
 FirstAndOthers first_and_others_norms(const at::Tensor& x);
 
-/// Norms of head outputs [B, H, T, D]. Throws InputError unless 4-D and floating.
-MeanAndLast mean_and_last_norms(const at::Tensor& x);
+/// Norms of head outputs [B, H, T, D]. Throws InputError unless 4-D and floating. `counted` [1 or B, 1 or H, T] bool:
+/// positions that the mean is over; undefined: all.
+MeanAndLast mean_and_last_norms(const at::Tensor& x, const at::Tensor& counted = {});
 
 }  // namespace sinkscope

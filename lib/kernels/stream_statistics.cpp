@@ -2,11 +2,15 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/histc.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/searchsorted.h>
 #include <ATen/ops/topk.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +26,9 @@
 namespace sinkscope {
 namespace {
 
+constexpr std::int64_t kLongStream = std::int64_t{1} << 20;  // elements from which a plain median takes too long
+constexpr std::int64_t kBuckets = std::int64_t{1} << 15;     // upper halves of the magnitudes of float32
+constexpr int kInfinityBits = 0x7f800000;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// `x` [B, n] widened to [B, width] with `filler`.
@@ -31,12 +38,53 @@ at::Tensor padded(const at::Tensor& x, std::int64_t width, at::Scalar filler) {
   return wide;
 }
 
+/// How often each value 0 .. size - 1 occurs in `x` [n] (int32; others are not counted): [size] float64.
+at::Tensor counts_of(const at::Tensor& x, std::int64_t size) {
+  constexpr std::int64_t kBlock = std::int64_t{1} << 24;  // float32 counts are exact up to here
+  at::Tensor counts = at::zeros({size}, x.options().dtype(at::kDouble));
+  for (std::int64_t begin = 0; begin < x.size(0); begin += kBlock)
+    counts += at::histc(x.narrow(0, begin, std::min(kBlock, x.size(0) - begin)).to(at::kFloat), size, -0.5,
+                        static_cast<double>(size) - 0.5);
+  return counts;
+}
+
+/// Index [1] of the bin that holds the element of 0-based `rank` [1]; `rank` becomes that within the bin.
+at::Tensor bin_of(const at::Tensor& counts, at::Tensor& rank) {
+  const at::Tensor upto = counts.cumsum(0);
+  const at::Tensor bin = at::searchsorted(upto, rank, /*out_int32=*/false, /*right=*/true);
+  rank = rank - (upto - counts).gather(0, bin);
+  return bin;
+}
+
+}  // namespace
+
+// By two histograms of the halves of the bits: no sort, and nothing comes back from a GPU.
+at::Tensor lower_medians(const at::Tensor& magnitude) {
+  const at::Tensor bits = magnitude.to(at::kFloat).view(at::kInt);
+  std::vector<at::Tensor> medians;
+  for (std::int64_t b = 0; b < bits.size(0); ++b) {
+    const at::Tensor row = bits[b], upper = row.bitwise_right_shift(16);
+    at::Tensor rank = at::full({1}, static_cast<double>((row.size(0) - 1) / 2), row.options().dtype(at::kDouble));
+    const at::Tensor high = bin_of(counts_of(upper, kBuckets), rank).to(at::kInt);
+    const at::Tensor lower = at::where(upper == high, row.bitwise_and(0xffff), at::full({}, -1, row.options()));
+    const at::Tensor low = bin_of(counts_of(lower, 2 * kBuckets), rank).to(at::kInt);
+    const at::Tensor median = high.bitwise_left_shift(16).bitwise_or(low).view(at::kFloat).to(at::kDouble);
+    // NaN and infinity stand behind every number, as for the plain median; a NaN anywhere makes it NaN.
+    medians.push_back(at::where(row.amax() > kInfinityBits, at::full({}, kNan, median.options()), median));
+  }
+  return at::cat(medians);
+}
+
+namespace {
+
 void add_extremes(const at::Tensor& stream, const StreamRequest& request, StreamStatistics& result) {
   const at::Tensor flat = stream.flatten(1), magnitude = flat.abs();
   const std::int64_t count = flat.size(1);
   const auto options = flat.options().dtype(at::kDouble);
-  result.median =
-      count > 0 ? std::get<0>(magnitude.median(1)).to(at::kDouble) : at::full({flat.size(0)}, kNan, options);
+  result.median = count == 0 ? at::full({flat.size(0)}, kNan, options)
+                  : count < kLongStream || flat.scalar_type() == at::kDouble
+                      ? std::get<0>(magnitude.median(1)).to(at::kDouble)
+                      : lower_medians(magnitude);
   const std::int64_t listed = std::min(count, kMassiveLimit);
   const at::Tensor index = std::get<1>(magnitude.topk(listed, 1));
   const at::Tensor value = flat.gather(1, index).to(at::kDouble);

@@ -37,4 +37,8 @@ struct StreamStatistics {
 /// Throws InputError for another rank or dtype.
 StreamStatistics stream_statistics(const at::Tensor& stream, const StreamRequest& request);
 
+/// [B] float64: exact lower medians of non-negative `magnitude` [B, n], contiguous, n >= 1, of up to 32 bits. What
+/// stands for a plain median off the CPU, where that takes one block of threads a row.
+at::Tensor lower_medians(const at::Tensor& magnitude);
+
 }  // namespace sinkscope

@@ -113,7 +113,11 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
 
 void BatchRecorder::record_site(SiteId id, const AttentionView& view) {
   if (index(id) >= layout_.sites.size()) {  // not selected: only what its queries see
-    causal_ = causal_ && site_statistics(view, {}, std::nullopt, masks_).causal;
+    try {
+      causal_ = causal_ && site_statistics(view, {}, std::nullopt, masks_).causal;
+    } catch (const InputError&) {  // not understood, and not asked for
+      causal_ = false;
+    }
     return;
   }
   const SiteInfo& info = layout_.sites.at(index(id));
@@ -201,14 +205,17 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
   o.first_key_sum = padded(take(slots.key_sum)), o.proxy_key_sum = padded(take(slots.proxy_key_sum));
   if (!o.first_key_sum.empty()) o.first_keys = needs_.first_keys;
   o.first_query = take(slots.first_query), o.last_query = take(slots.last_query), o.tail_sum = take(slots.tail_sum);
-  o.tail_rows = std::min(needs_.tail_window, site.queries);
+  const std::int64_t rows = o.visibility->rows();
+  o.tail_rows = o.visibility->queries_in(rows - std::min(needs_.tail_window, rows), rows);
   o.after_first_k_sum = take(slots.after_first_k_sum);
-  o.after_first_k_rows = std::max<std::int64_t>(0, site.queries - needs_.after_first_k);
+  o.after_first_k_rows = o.visibility->queries_in(std::min(needs_.after_first_k, rows), rows);
   o.non_trigger_sum = take(slots.selected_sum);
   if (!o.non_trigger_sum.empty())
-    o.non_trigger_rows = std::count_if(o.sequence->ids.begin(), o.sequence->ids.end(), [&](std::int64_t id) {
-      return std::find(needs_.triggers.begin(), needs_.triggers.end(), id) == needs_.triggers.end();
-    });
+    for (std::int64_t i = 0; i < rows; ++i)
+      if (o.visibility->visible(i) > 0 &&
+          std::find(needs_.triggers.begin(), needs_.triggers.end(), o.sequence->ids.at(static_cast<std::size_t>(i))) ==
+              needs_.triggers.end())
+        ++o.non_trigger_rows;
   o.renormalised_sum = take(slots.renormalised_sum), o.learned_sink_sum = take(slots.learned_sink_sum);
   if (const auto columns = values_.at_float(slots.column_sum); !columns.empty()) {
     const std::size_t width = columns.size() / batch;

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -49,6 +50,10 @@ at::Device open_device(Device device, int index) {
   }
   if (device == Device::automatic) return at::kCPU;
   throw DeviceError(fmt::format("--device cuda: {}. Use --device cpu, or run where a GPU is.", problem));
+}
+
+void synchronise(at::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).synchronizeDevice(device.index());
 }
 
 int device_count(Device device) {

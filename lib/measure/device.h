@@ -16,6 +16,9 @@ at::Device open_device(Device device, int index);
 /// How many devices `device` could be; 0 where it means the CPU. Throws as open_device() does.
 int device_count(Device device);
 
+/// Waits for everything that was queued on the device; nothing to wait for on the CPU.
+void synchronise(at::Device device);
+
 /// Moves the parameters to the dtype. Throws InputError that names the node if the graph is tied to the model's own
 /// dtype (graph/fixed_dtype.h): moving it would change what it means.
 void move_to_dtype(LoadedModel& model, torch::jit::Graph& graph, DType dtype);

@@ -205,10 +205,10 @@ std::vector<c10::IValue> InstrumentedModel::inputs(const at::Tensor& first) cons
   return all;
 }
 
-InstrumentedModel instrument_graph(const MeasureConfig& config) {
+InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optional<std::string>& model_sha256) {
   InstrumentedModel model;
   model.device = open_device(config.device, config.device_index);
-  model.loaded = load_model(config.model);
+  model.loaded = load_model(config.model, model_sha256);
   model.default_arguments = default_arguments(model.loaded);
 
   // Once plainly, to learn where the attention is; then with markers at the calls of the blocks that hold it.
@@ -252,7 +252,8 @@ InstrumentedModel instrument_graph(const MeasureConfig& config) {
   return model;
 }
 
-void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path) {
+void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path,
+                 const std::optional<std::string>& weights_sha256) {
   std::vector<std::string> names;
   if (path) {
     names = tensor_names(*path);
@@ -267,7 +268,8 @@ void use_weights(InstrumentedModel& model, const MeasureConfig& config, const st
   if (path) {
     if (config.stream_weights && !model.stream) model.stream = std::make_shared<WeightStream>(model.device);
     const LoadedWeights weights = load_weights(
-        model.loaded, {*path, config.allow_missing, config.allow_unexpected, config.allow_config}, model.stream.get());
+        model.loaded, {*path, config.allow_missing, config.allow_unexpected, config.allow_config, weights_sha256},
+        model.stream.get());
     model.weights = WeightsInfo{*path, weights.sha256, weights.dtype, weights.casts};
     model.weight_names = std::move(names);
   } else if (model.loaded.external_weights && config.runs_model) {
@@ -284,8 +286,8 @@ void use_weights(InstrumentedModel& model, const MeasureConfig& config, const st
   if (!model.device.is_cpu()) move_to_device(model.loaded.module, model.device);
 }
 
-InstrumentedModel instrument(const MeasureConfig& config) {
-  InstrumentedModel model = instrument_graph(config);
+InstrumentedModel instrument(const MeasureConfig& config, const std::optional<std::string>& model_sha256) {
+  InstrumentedModel model = instrument_graph(config, model_sha256);
   use_weights(model, config, config.weights);
   return model;
 }

@@ -41,15 +41,16 @@ struct InstrumentedModel {
 
 /// Loads MODEL, replaces its weights if asked, moves it to device and dtype, and inserts the taps.
 /// Throws InputError for models that cannot be measured, UsageError where --expect-sites, --layers or --sites do not
-/// fit, DeviceError for a device that is not there.
-InstrumentedModel instrument(const MeasureConfig& config);
+/// fit, DeviceError for a device that is not there. A file whose hash is known is not read for it again.
+InstrumentedModel instrument(const MeasureConfig& config, const std::optional<std::string>& model_sha256 = {});
 
 /// The first half of instrument(): everything but weights, device and dtype. One graph serves many checkpoints.
-InstrumentedModel instrument_graph(const MeasureConfig& config);
+InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optional<std::string>& model_sha256 = {});
 
 /// The second half: the weights at `path`, or the model file's own, on the device and in the dtype of `config`. May be
 /// called again with other weights: the model is then as if it had just been loaded with them. Nothing that counts has
 /// changed if it throws.
-void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path);
+void use_weights(InstrumentedModel& model, const MeasureConfig& config, const std::optional<std::string>& path,
+                 const std::optional<std::string>& weights_sha256 = {});
 
 }  // namespace sinkscope

@@ -210,12 +210,19 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
       if (!needs.jacobian) break;
       if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian
       if (!result.complete) break;
-      run_jacobian(model, input, *needs.jacobian, *sequence, causal, metrics);
+      try {
+        run_jacobian(model, input, *needs.jacobian, *sequence, causal, metrics);
+      } catch (const Error&) {
+        if (sequences == 0 && sequence == members.front()) throw;
+        result.problem = std::current_exception();
+        result.complete = false;
+      }
     }
     result.ran.insert(result.ran.end(), batch.sequences.begin(), batch.sequences.end());
     sequences += static_cast<std::int64_t>(members.size());
     tokens += static_cast<std::int64_t>(members.size()) * batch.length;
     hooks.progress(sequences, tokens);
+    if (result.problem) break;
   }
   std::sort(result.ran.begin(), result.ran.end());
   result.run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

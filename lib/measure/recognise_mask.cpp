@@ -112,6 +112,7 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
   }
   recognise_padding(rows, queries, keys, seen, mask);
   mask.visible_keys = seen.counts.to(at::kDouble);
+  if (const at::Tensor is_query = seen.counts > 0; !is_query.all().item<bool>()) mask.is_query = is_query;
   const std::int64_t leading = std::min(first_keys, keys);
   std::vector<at::Tensor> leading_seen;
   for (std::int64_t begin = 0; begin < queries; begin += kRows)

@@ -23,6 +23,8 @@ struct RecognisedMask {
   std::vector<std::shared_ptr<const Visibility>> visibility;
   /// [1 or B, 1 or H, Q] float64: keys that each query sees; undefined where `kind` says it all.
   at::Tensor visible_keys;
+  /// [1 or B, 1 or H, Q] bool: false for rows that see no key and so are no queries; undefined where all are.
+  at::Tensor is_query;
 };
 
 /// The lowest additive value that is no mask: finite biases (ALiBi, relative positions) stay above it, every fill value

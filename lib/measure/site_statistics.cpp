@@ -13,23 +13,56 @@
 namespace sinkscope {
 namespace {
 
-constexpr std::size_t kCachedMasks = 2;  // models alternate between a full and a windowed mask
+constexpr std::size_t kCachedMasks = 4;  // a full and a windowed mask, measured and unselected sites
 
 /// The proxy of weights w with any row sum is |w_ij| / (sum_j |w_ij| + kProxyEpsilon) (docs/metrics.md).
 constexpr double kProxyEpsilon = 1e-8;
 
-/// [1, 1, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
-at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_keys, at::Device device) {
-  at::Tensor visible = visible_keys;
-  if (!visible.defined()) {
-    visible = at::empty({1, 1, site.queries}, at::kDouble);
-    double* data = visible.mutable_data_ptr<double>();
-    for (std::int64_t i = 0; i < site.queries; ++i) data[i] = static_cast<double>(site.visibility.front()->visible(i));
+/// [1, 1, Q] float64: Visibility::visible of every row of a mask by position, made on the device: nothing is copied
+/// there.
+at::Tensor visible_by_position(const Visibility& visibility, at::Device device) {
+  const auto options = at::TensorOptions(at::kDouble).device(device);
+  const at::Tensor row = at::arange(visibility.rows(), options).view({1, 1, -1});
+  const auto keys = static_cast<double>(visibility.keys()), width = static_cast<double>(visibility.width());
+  switch (visibility.kind()) {
+    case MaskKind::causal:
+      return (row + 1).clamp_max(keys);
+    case MaskKind::window:
+      return (row + 1).clamp_max(width);
+    case MaskKind::chunk:
+      return row.remainder(width) + 1;
+    default:
+      return at::full({1, 1, visibility.rows()}, keys, options);
   }
-  return at::where(visible > 1, visible.log().reciprocal(), at::zeros({}, at::kDouble)).to(device);
 }
 
-/// entropy [B, H, Q]; row_sum [B, H, Q]; sink_mass [B, H, Q], what the rows leave to a learned sink, or undefined.
+/// [1 or B, 1 or H, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
+at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_keys, at::Device device) {
+  const at::Tensor visible =
+      visible_keys.defined() ? visible_keys.to(device) : visible_by_position(*site.visibility.front(), device);
+  return at::where(visible > 1, visible.log().reciprocal(), at::zeros({}, visible.options()));
+}
+
+/// How far row sums [B, H, Q] are from what they should be. sink_mass [B, H, Q]: what the rows leave to a learned sink,
+/// or undefined.
+void check_row_sums(SiteBatch& site, const at::Tensor& row_sum, const at::Tensor& sink_mass) {
+  if (site.queries == 0) return;
+  at::Tensor error = row_sum.to(at::kDouble) - 1;
+  if (site.row_sum == "free") error = row_sum - row_sum;  // NaN and infinity are still found
+  if (sink_mass.defined()) error = error + sink_mass;
+  error = error.abs();
+  if (site.is_query.defined())
+    error = at::where(site.is_query.to(error.device()), error, at::zeros({}, error.options()));
+  site.row_sum_error = error.amax(-1);
+  if (!site.column_sum.defined()) return;
+  // A row whose own sum is right must also have reached the columns.
+  const at::Tensor total = row_sum.sum(-1, false, at::kDouble);
+  at::Tensor lost = (site.column_sum.sum(-1, false, at::kDouble) - total).abs() / static_cast<double>(site.queries);
+  if (site.row_sum == "free") lost = lost / (1 + total.abs());
+  site.row_sum_error = at::maximum(site.row_sum_error, lost);
+}
+
+/// entropy [B, H, Q], row_sum and sink_mass as above.
 void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy, const at::Tensor& row_sum,
                  const at::Tensor& visible_keys, const at::Tensor& sink_mass) {
   if (needs.entropy) {
@@ -40,24 +73,26 @@ void reduce_rows(SiteBatch& site, const Needs& needs, const at::Tensor& entropy,
     site.entropy_sum = wide.sum(-1);
     site.normalised_entropy_sum = (wide * inverse_log).sum(-1);
   }
-  if (site.queries == 0) return;
-  at::Tensor error = row_sum.to(at::kDouble) - 1;
-  if (site.row_sum == "free") error = row_sum - row_sum;  // NaN and infinity are still found
-  if (sink_mass.defined()) error = error + sink_mass;
-  error = error.abs();
-  if (visible_keys.defined())
-    error = at::where(visible_keys.to(error.device()) > 0, error, at::zeros({}, error.options()));
-  // A row whose own sum is right must also have reached the columns.
-  const at::Tensor total = row_sum.sum(-1, false, at::kDouble);
-  at::Tensor lost = (site.column_sum.sum(-1, false, at::kDouble) - total).abs() / static_cast<double>(site.queries);
-  if (site.row_sum == "free") lost = lost / (1 + total.abs());
-  site.row_sum_error = at::maximum(error.amax(-1), lost);
+  check_row_sums(site, row_sum, sink_mass);
+}
+
+/// A finite fill value lets a row that sees nothing attend evenly to everything: such a row is no query and adds
+/// nothing.
+at::Tensor without_hidden_rows(const at::Tensor& mask, const at::Tensor& is_query) {
+  if (mask.scalar_type() == at::kBool) return mask;
+  return at::where(is_query.unsqueeze(-1), mask, at::full({}, -INFINITY, mask.options()));
+}
+
+/// The same where the probabilities are there: weights [B, H, Q, K].
+at::Tensor of_queries(const at::Tensor& weights, const at::Tensor& is_query) {
+  if (!is_query.defined()) return weights;
+  return at::where(is_query.unsqueeze(-1), weights, at::zeros({}, weights.options()));
 }
 
 void norms(SiteBatch& site, const AttentionView& view, const Needs& needs) {
   if (needs.key_norms) site.key_norm = first_and_others_norms(view.key);
   if (needs.value_norms) site.value_norm = first_and_others_norms(view.value);
-  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output);
+  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output, site.is_query);
 }
 
 FirstKeysRequest first_keys_request(const SiteBatch& site, const Needs& needs,
@@ -74,6 +109,7 @@ void set_mask(SiteBatch& site, const RecognisedMask& mask) {
   site.mask = mask.kind;
   site.mask_width = mask.width;
   site.visibility = mask.visibility;
+  site.is_query = mask.is_query;
   site.causal =
       std::all_of(mask.visibility.begin(), mask.visibility.end(), [](const auto& v) { return v->is_causal(); });
 }
@@ -91,6 +127,7 @@ SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::opti
   site.softcap = view.score.softcap;
   if (view.sink_logit) site.row_sum = "with_sink";
   AttentionCall call = attention_call(view, mask);
+  if (call.mask && site.is_query.defined()) call.mask = without_hidden_rows(*call.mask, site.is_query);
   std::string why;
   const bool fused = full_pass_is_fused(call, &why);
   site.measured_by = fused ? "fused" : "blocks";
@@ -159,6 +196,17 @@ void free_rows(SiteBatch& site, const Needs& needs, const at::Tensor& p) {
   site.first_keys.renormalised_sum = renormalised_sum(magnitude, sums);
 }
 
+/// Everything that the matrix [B, H, Q, K] itself gives. Its rows are there to be summed, whatever else is asked for.
+void from_matrix(SiteBatch& site, const Needs& needs, const at::Tensor& weights, bool probability,
+                 const RecognisedMask& mask, const at::Tensor& sink_mass) {
+  const at::Tensor p = weights.to(at::kFloat);
+  if (!probability) free_rows(site, needs, p);
+  if (needs.full_pass())
+    full_pass_of(site, needs, p, mask, sink_mass);
+  else if (needs.first_keys > 0)
+    check_row_sums(site, p.sum(-1, false, at::kDouble), sink_mass);
+}
+
 /// Keys and values of windows stand behind each other: the first of each counts as the first, means are over windows.
 void window_norms(SiteBatch& site, const AttentionView& view, const Needs& needs) {
   const auto of = [&](const at::Tensor& x) {
@@ -168,7 +216,7 @@ void window_norms(SiteBatch& site, const AttentionView& view, const Needs& needs
   };
   if (needs.key_norms) site.key_norm = of(view.key);
   if (needs.value_norms) site.value_norm = of(view.value);
-  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output);
+  if (needs.head_output_norms) site.head_output_norm = mean_and_last_norms(view.output, site.is_query);
 }
 
 SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger) {
@@ -198,21 +246,21 @@ SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::o
   const bool causal = site.causal;
   set_mask(site, mask);
   if (view.windows > 1) site.causal = causal;
+  const at::Tensor weights = of_queries(view.weights, site.is_query);
   at::Tensor sink_mass;
   if (view.sink_mass.defined()) {
     site.row_sum = "with_sink";
     sink_mass = view.sink_mass.to(at::kDouble);
+    if (site.is_query.defined()) sink_mass = at::where(site.is_query, sink_mass, at::zeros({}, sink_mass.options()));
   }
   if (needs.first_keys > 0) {
     // Queries of windows are not in the order of the sequence.
     const auto selected = view.windows > 1 ? std::nullopt : non_trigger;
-    site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, selected));
-    if (sink_mass.defined()) site.first_keys.renormalised_sum = renormalised_sum(view.weights, 1 - sink_mass);
+    site.first_keys = first_keys_of(weights, first_keys_request(site, needs, selected));
+    if (sink_mass.defined()) site.first_keys.renormalised_sum = renormalised_sum(weights, 1 - sink_mass);
   }
   if (needs.learned_sink && sink_mass.defined()) site.first_keys.learned_sink_sum = sink_mass.sum(-1);
-  const at::Tensor p = view.weights.to(at::kFloat);
-  if (!view.probability) free_rows(site, needs, p);
-  if (needs.full_pass()) full_pass_of(site, needs, p, mask, sink_mass);
+  from_matrix(site, needs, weights, view.probability, mask, sink_mass);
   if (view.windows > 1)
     window_norms(site, view, needs);
   else
@@ -236,9 +284,7 @@ SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::op
   const RecognisedMask mask = recognise_weights(view.weights, std::max(needs.first_keys, needs.after_first_k));
   set_mask(site, mask);
   if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
-  const at::Tensor p = view.weights.to(at::kFloat);
-  if (!view.probability) free_rows(site, needs, p);
-  if (needs.full_pass()) full_pass_of(site, needs, p, mask, {});
+  from_matrix(site, needs, view.weights, view.probability, mask, {});
   return site;
 }
 
@@ -248,12 +294,13 @@ const RecognisedMask& MaskCache::recognise(const at::Tensor& mask, std::int64_t 
                                            std::int64_t first_keys) {
   const auto version = static_cast<std::uint32_t>(mask.is_inference() ? 0 : mask._version());
   for (const Entry& entry : entries_)
-    if (entry.mask.const_data_ptr() == mask.const_data_ptr() && entry.mask.sizes() == mask.sizes() &&
+    if (entry.queries == queries && entry.keys == keys && entry.first_keys == first_keys &&
+        entry.mask.const_data_ptr() == mask.const_data_ptr() && entry.mask.sizes() == mask.sizes() &&
         entry.mask.strides() == mask.strides() && entry.mask.scalar_type() == mask.scalar_type() &&
         entry.version == version)
       return entry.recognised;
   if (entries_.size() >= kCachedMasks) entries_.pop_front();
-  entries_.push_back({mask, version, recognise_mask(mask, queries, keys, first_keys)});
+  entries_.push_back({mask, version, queries, keys, first_keys, recognise_mask(mask, queries, keys, first_keys)});
   return entries_.back().recognised;
 }
 

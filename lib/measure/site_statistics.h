@@ -25,13 +25,14 @@ struct SiteBatch {
   MaskKind mask = MaskKind::none;
   std::int64_t mask_width = 0;
   std::vector<std::shared_ptr<const Visibility>> visibility;  ///< one for all sequences, or one each
-  bool causal = true;                                         ///< no query sees a later key
-  std::int64_t windows = 1;                                   ///< that the queries of a sequence are cut into
-  std::string measured_by;                                    ///< fused | blocks | materialised | marked
-  std::optional<std::string> reason;                          ///< why not fused
-  double softcap = 0;                                         ///< 0: none
-  std::string row_sum = "one";                                ///< one | with_sink | free
-  FirstKeysSums first_keys;                                   ///< [B, H, ...] float64
+  at::Tensor is_query;       ///< [1 or B, 1 or H, Q] bool: false for rows that see no key; undefined: all are queries
+  bool causal = true;        ///< no query sees a later key
+  std::int64_t windows = 1;  ///< that the queries of a sequence are cut into
+  std::string measured_by;   ///< fused | blocks | materialised | marked
+  std::optional<std::string> reason;  ///< why not fused
+  double softcap = 0;                 ///< 0: none
+  std::string row_sum = "one";        ///< one | with_sink | free
+  FirstKeysSums first_keys;           ///< [B, H, ...] float64
   at::Tensor proxy_key_sum;           ///< [B, H, first keys] float64: key_sum of the proxy; where rows are free
   at::Tensor column_sum;              ///< [B, H, K] float32
   at::Tensor entropy_sum;             ///< [B, H] float64
@@ -53,6 +54,7 @@ class MaskCache {
   struct Entry {
     at::Tensor mask;  // kept alive, so that its address cannot be reused by another tensor
     std::uint32_t version;
+    std::int64_t queries, keys, first_keys;  // a mask of one row serves attention of any number of queries
     RecognisedMask recognised;
   };
   std::deque<Entry> entries_;

@@ -32,18 +32,20 @@ void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable&
     first_and_others("key_norm", site.key_norm, view.key);
     first_and_others("value_norm", site.value_norm, view.value);
   }
-  if (site.head_output_norm.mean.defined())
-    errors.compare("head_output_norm", site.head_output_norm.mean, norms(view.output).mean(-1), true);
+  if (site.head_output_norm.mean.defined()) {
+    at::Tensor n = norms(view.output);
+    if (site.is_query.defined()) n = n.masked_fill(site.is_query.logical_not(), 0);
+    const at::Tensor counted = site.is_query.defined() ? site.is_query.sum(-1) : at::full({}, site.queries);
+    errors.compare("head_output_norm", site.head_output_norm.mean, n.sum(-1) / counted.to(n.device()), true);
+  }
   if (site.head_output_norm.last.defined() && site.queries > 0)
     errors.compare("head_output_norm_last", site.head_output_norm.last, norms(view.output).select(2, site.queries - 1),
                    true);
 }
 
-/// `p` [B, H, Q, K] float64.
-void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
-  const std::int64_t queries = site.queries, keys = site.keys;
-  if (queries == 0 || keys == 0) return;
-  const auto rows = static_cast<double>(queries);
+/// `p` [B, H, Q, >= first keys] float64.
+void compare_first_keys(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
+  const std::int64_t queries = site.queries, keys = p.size(3);
   const auto mean = [&](const char* name, const at::Tensor& sum, const at::Tensor& expected, std::int64_t count) {
     if (sum.defined() && count > 0)
       errors.compare(name, sum / static_cast<double>(count), expected / static_cast<double>(count), false);
@@ -62,10 +64,17 @@ void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor&
   if (k > 0)
     mean("after_first_k", first.after_first_k_sum, p.narrow(2, k, after).narrow(3, 0, std::min(k, keys)).sum({2, 3}),
          after);
+}
+
+/// `p` [B, H, Q, K] float64.
+void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
+  if (site.queries == 0 || site.keys == 0) return;
+  const auto rows = static_cast<double>(site.queries);
+  compare_first_keys(site, needs, p, errors);
   if (site.column_sum.defined())
     errors.compare("column_mean", site.column_sum.to(at::kDouble) / rows, p.sum(2) / rows, false);
-  const at::Tensor entropy = at::xlogy(p, p).sum(-1).neg();
-  mean("attention_entropy", site.entropy_sum, entropy.sum(-1), queries);
+  if (site.entropy_sum.defined())
+    errors.compare("attention_entropy", site.entropy_sum / rows, at::xlogy(p, p).sum({-2, -1}).neg() / rows, false);
 }
 
 /// Long sequences: first-key probabilities, row sums and entropies of single rows.
@@ -86,20 +95,58 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
     const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i, keys);
     if (end > first) hidden.narrow(0, first, end - first).fill_(false);
     s = s.masked_fill(hidden, -INFINITY);
+    if (call.key_padding) s = s.masked_fill(call.key_padding->logical_not().unsqueeze(1).unsqueeze(1), -INFINITY);
     if (call.mask) {
       const at::Tensor all = call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).narrow(2, i, 1);
       s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
     }
+    const at::Tensor hidden_row = (s == -INFINITY).all(-1).squeeze(2);  // no query: its log-sum-exp means nothing
     at::Tensor lse = at::logsumexp(s, {-1}).squeeze(2);
     if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(at::kDouble).view({1, -1}));
-    const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp();
-    errors.compare("log_sum_exp", call.lse.select(2, i), lse, false);
+    const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp().masked_fill(hidden_row.unsqueeze(-1), 0);
+    errors.compare("log_sum_exp", call.lse.select(2, i).masked_fill(hidden_row, 0), lse.masked_fill(hidden_row, 0),
+                   false);
     errors.compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0),
                    p.select(2, 0), false);
     if (pass.entropy.defined())
       errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), false);
     if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), false);
   }
+}
+
+/// Long sequences: sums over all queries, of the first keys and of single columns. The probabilities are exp(s - lse)
+/// in float64; the log-sum-exp is what compare_rows has checked.
+void compare_columns(const SiteBatch& site, const AttentionCall& call, const Needs& needs, ErrorTable& errors) {
+  const std::int64_t queries = site.queries, keys = site.keys, group = site.heads / site.kv_heads;
+  const std::int64_t leading =
+      std::min(keys, std::max<std::int64_t>(1, std::max(needs.first_keys, needs.after_first_k)));
+  const auto options = at::TensorOptions(call.query.device());
+  const at::Tensor chosen = at::cat({at::arange(leading, options.dtype(at::kLong)),
+                                     at::tensor({keys / 3, keys / 2, keys - 1}, at::kLong).to(call.query.device())});
+  const at::Tensor key = call.key.index_select(2, chosen).to(at::kDouble).repeat_interleave(group, 1);
+  at::Tensor s = at::matmul(call.query.to(at::kDouble), key.transpose(-1, -2)) * call.score.scale;  // [B, H, Q, chosen]
+  if (call.score.softcap > 0) s = (s / call.score.softcap).tanh() * call.score.softcap;
+  at::Tensor visible = at::empty({queries, chosen.size(0)}, at::kBool);
+  const at::Tensor columns = chosen.cpu();
+  for (std::int64_t i = 0; i < queries; ++i)
+    for (std::int64_t c = 0; c < chosen.size(0); ++c)
+      visible.mutable_data_ptr<bool>()[i * chosen.size(0) + c] =
+          call.score.visible(i, columns.const_data_ptr<std::int64_t>()[c], keys);
+  s = s.masked_fill(visible.logical_not().to(s.device()), -INFINITY);
+  if (call.key_padding)
+    s = s.masked_fill(call.key_padding->index_select(1, chosen).logical_not().unsqueeze(1).unsqueeze(1), -INFINITY);
+  if (call.mask) {
+    const at::Tensor all =
+        call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).index_select(3, chosen);
+    s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
+  }
+  at::Tensor p = (s - call.lse.to(at::kDouble).unsqueeze(-1)).exp();
+  if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
+  compare_first_keys(site, needs, p.narrow(3, 0, leading), errors);
+  if (site.column_sum.defined())
+    errors.compare("column_mean",
+                   site.column_sum.index_select(2, chosen).to(at::kDouble) / static_cast<double>(queries),
+                   p.sum(2) / static_cast<double>(queries), false);
 }
 
 }  // namespace
@@ -131,6 +178,7 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
     p.masked_fill_(view.weights == 0, 0);  // also by a mask behind the softmax
     if (!view.probability) p = view.weights.to(at::kDouble);
     if (view.sink_mass.defined()) p = p * (1 - view.sink_mass.to(at::kDouble)).unsqueeze(-1);
+    if (site.is_query.defined()) p.masked_fill_(site.is_query.logical_not().unsqueeze(-1), 0);
     compare_matrix(site, needs, p, errors);
     return;
   }
@@ -142,7 +190,9 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
     call.mask = view.mask;  // the reference takes the mask itself, not what was recognised
     if (view.mask) call.score = view.score;
     const Reference truth = reference(call);
-    compare_matrix(site, needs, truth.probabilities, errors);
+    at::Tensor p = truth.probabilities;
+    if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
+    compare_matrix(site, needs, p, errors);
     if (site.first_keys.learned_sink_sum.defined() && site.queries > 0)
       errors.compare("learned_sink_mass", site.first_keys.learned_sink_sum / static_cast<double>(site.queries),
                      1 - truth.pass.row_sum.mean(-1), false);
@@ -151,6 +201,7 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
   } else {
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
     compare_rows(call, needs, errors);
+    compare_columns(site, call, needs, errors);
   }
 }
 

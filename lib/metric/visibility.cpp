@@ -113,12 +113,14 @@ bool Visibility::sees(std::int64_t i, std::int64_t k) const {
   return first_keys_seen_.at(static_cast<std::size_t>(i * first_keys_ + k)) != 0;
 }
 
-std::int64_t Visibility::queries() const { return alpha_rows(0); }
-
 std::int64_t Visibility::alpha_rows(std::int64_t k) const {
   const std::int64_t begin = causal_ ? std::min(k, queries_) : 0;
-  if (visible_.empty()) return keys_ > 0 ? queries_ - begin : 0;
-  return std::count_if(visible_.begin() + begin, visible_.end(), [](std::int64_t seen) { return seen > 0; });
+  return queries_in(begin, queries_);
+}
+
+std::int64_t Visibility::queries_in(std::int64_t begin, std::int64_t end) const {
+  if (visible_.empty()) return keys_ > 0 ? end - begin : 0;
+  return std::count_if(visible_.begin() + begin, visible_.begin() + end, [](std::int64_t seen) { return seen > 0; });
 }
 
 double Visibility::uniform_column(std::int64_t k, std::int64_t begin, std::int64_t end) const {

@@ -36,8 +36,10 @@ class Visibility {
   std::int64_t visible(std::int64_t i) const;
   /// For MaskKind::other only defined for k < first_keys.
   bool sees(std::int64_t i, std::int64_t k) const;
-  /// Rows that are queries: all but the fully masked ones.
-  std::int64_t queries() const;
+  /// Rows that are queries: all but those which see no key.
+  std::int64_t queries() const { return queries_in(0, rows()); }
+  /// The same of the rows [begin, end).
+  std::int64_t queries_in(std::int64_t begin, std::int64_t end) const;
   /// Rows that alpha_k averages over: the queries i >= k where causal, all queries otherwise.
   std::int64_t alpha_rows(std::int64_t k) const;
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <new>
 #include <set>
 #include <unordered_set>
 
@@ -164,6 +165,14 @@ std::string cause_of(const std::exception& error) {
   return line;
 }
 
+bool is_out_of_memory(const std::exception& error) {
+  const std::string what = error.what();
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+         what.find("CUDA out of memory") != std::string::npos ||
+         what.find("can't allocate memory") != std::string::npos;
+}
+
 std::optional<std::int64_t> LoadedModel::vocabulary() const { return integer_at(metadata, {"vocabulary"}); }
 
 std::optional<std::int64_t> LoadedModel::positions() const {
@@ -173,7 +182,7 @@ std::optional<std::int64_t> LoadedModel::positions() const {
   return std::nullopt;
 }
 
-LoadedModel load_model(const std::string& path) {
+LoadedModel load_model(const std::string& path, const std::optional<std::string>& known_sha256) {
   check_is_torchscript(path);
   LoadedModel model;
   model.path = path;
@@ -188,7 +197,7 @@ LoadedModel load_model(const std::string& path) {
                                             : "It may be damaged or written by a newer torch; export it again."));
   }
   model.module.eval();
-  model.sha256 = sha256_of_file(path);
+  model.sha256 = known_sha256 ? *known_sha256 : sha256_of_file(path);
   read_metadata(model, extra["sinkscope.json"]);
   count_parameters(model);
   return model;

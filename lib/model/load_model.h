@@ -30,7 +30,7 @@ struct LoadedModel {
 
 /// Throws InputError for a missing, empty or truncated file, and for anything that is not TorchScript, saying what it
 /// is instead.
-LoadedModel load_model(const std::string& path);
+LoadedModel load_model(const std::string& path, const std::optional<std::string>& known_sha256 = {});
 
 /// A tensor of which a single element exists: what a graph-only file has in place of a parameter.
 bool is_placeholder(const at::Tensor& tensor);
@@ -41,5 +41,8 @@ std::string dtype_name(at::ScalarType type);
 
 /// The last, telling line of an exception thrown by the interpreter (the cause stands at the end of what()).
 std::string cause_of(const std::exception& error);
+
+/// Whether torch ran out of the device's or the machine's memory.
+bool is_out_of_memory(const std::exception& error);
 
 }  // namespace sinkscope

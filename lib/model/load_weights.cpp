@@ -82,7 +82,8 @@ void count_parameters(LoadedModel& model, const MatchedWeights& matched) {
 LoadedWeights load_weights(LoadedModel& model, const WeightsRequest& request, WeightStream* stream) {
   const at::NoGradGuard no_grad;
   MatchedWeights matched = match_weights(model, request);
-  LoadedWeights loaded{matched.checkpoint->sha256(), matched.dtype, matched.casts, {}};
+  LoadedWeights loaded{
+      request.known_sha256 ? *request.known_sha256 : matched.checkpoint->sha256(), matched.dtype, matched.casts, {}};
   for (const SafetensorsFile& file : matched.checkpoint->files()) loaded.files.push_back(file.path());
   if (model.external_weights) count_parameters(model, matched);
   if (stream != nullptr)

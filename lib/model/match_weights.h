@@ -2,6 +2,7 @@
 // Finds for every parameter of a model the tensors of a checkpoint that it is made of.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,11 @@
 namespace sinkscope {
 
 struct WeightsRequest {
-  std::string path;                            ///< a .safetensors file, an index or a directory
-  std::vector<std::string> allow_missing;      ///< globs: parameters that may keep the model file's values
-  std::vector<std::string> allow_unexpected;   ///< globs: tensors of the checkpoint that are ignored
-  std::vector<std::string> allow_config = {};  ///< globs: keys of a config.json beside them that may differ
+  std::string path;                              ///< a .safetensors file, an index or a directory
+  std::vector<std::string> allow_missing;        ///< globs: parameters that may keep the model file's values
+  std::vector<std::string> allow_unexpected;     ///< globs: tensors of the checkpoint that are ignored
+  std::vector<std::string> allow_config = {};    ///< globs: keys of a config.json beside them that may differ
+  std::optional<std::string> known_sha256 = {};  ///< of all its tensors, where they were hashed before
 };
 
 /// One parameter or buffer and what fills it.

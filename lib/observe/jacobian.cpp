@@ -33,7 +33,9 @@ at::Tensor gradient_of(const at::Tensor& target, const at::Tensor& source, const
   try {
     return torch::autograd::grad({target}, {source}, {cotangent}, /*retain_graph=*/true, false,
                                  /*allow_unused=*/true)[0];
-  } catch (const c10::Error& error) {
+  } catch (const std::exception& error) {
+    if (is_out_of_memory(error))
+      throw DeviceError(fmt::format("mixing_jacobian: out of memory: {}. Try a smaller --length.", cause_of(error)));
     // In-place operations and operators without a derivative are the model's own.
     throw InputError(fmt::format("mixing_jacobian: this model cannot be differentiated: {}", cause_of(error)));
   }

@@ -1,9 +1,6 @@
 #include "observe/observe.h"
 
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
-
-#include <new>
 
 #include "base/error.h"
 #include "model/load_model.h"
@@ -34,13 +31,8 @@ c10::IValue run_graph(const torch::jit::Code& code, std::vector<c10::IValue> inp
     if (state.problem) std::rethrow_exception(state.problem);
   } catch (const Error&) {
     throw;
-  } catch (const c10::OutOfMemoryError& error) {
-    throw DeviceError(fmt::format("out of device memory: {}. Try a smaller --batch or --length.", cause_of(error)));
-  } catch (const std::bad_alloc&) {
-    throw DeviceError("out of memory. Try a smaller --batch or --length.");
   } catch (const std::exception& error) {
-    const std::string what = error.what();
-    if (what.find("CUDA out of memory") != std::string::npos || what.find("can't allocate memory") != std::string::npos)
+    if (is_out_of_memory(error))
       throw DeviceError(fmt::format("out of memory: {}. Try a smaller --batch or --length.", cause_of(error)));
     if (state.problem) throw;  // not the model: a tap
     throw InputError(fmt::format("the model itself failed: {}", cause_of(error)));

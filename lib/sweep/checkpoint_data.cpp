@@ -33,8 +33,8 @@ std::vector<FileSignature> signatures_of(const std::string& path, CheckpointKind
   return signatures;
 }
 
-void check_same_weights(const std::string& path, const HashedCheckpoint& hashed, const std::string& loaded_sha256) {
-  if (loaded_sha256 == hashed.sha256) return;
+void check_unchanged(const std::string& path, CheckpointKind kind, const HashedCheckpoint& hashed) {
+  if (signatures_of(path, kind) == hashed.files) return;
   throw InputError(
       fmt::format("{}: changed while it was read. Run the sweep again when the checkpoint is complete.", path));
 }

@@ -28,8 +28,8 @@ struct HashedCheckpoint {
   std::string sha256;
 };
 
-/// Throws InputError if what was loaded is not what was hashed.
-void check_same_weights(const std::string& path, const HashedCheckpoint& hashed, const std::string& loaded_sha256);
+/// After the checkpoint was measured: throws InputError if its files are not those that were hashed.
+void check_unchanged(const std::string& path, CheckpointKind kind, const HashedCheckpoint& hashed);
 
 /// Reads everything: what a report calls model.weights.sha256, or model.sha256. Throws InputError.
 std::string sha256_of_checkpoint(const std::string& path, CheckpointKind kind);

@@ -122,6 +122,7 @@ class Sweeper {
       const auto start = Clock::now();
       const std::optional<Json> report = hooks_.measure(checkpoint, hashed);
       if (!report) return false;
+      check_unchanged(checkpoint.path, plan_.kind, hashed);
       if (!job.claim.lives() && settle_without_measuring(checkpoint, hashed)) return true;  // stopped in between
       directory_.write_report(checkpoint.name, *report);
       directory_.remember_twin(hashed.sha256, checkpoint.name);

@@ -56,6 +56,10 @@ TEST_CASE("a mask with a hole, of another size or without an id is refused", "[f
                  "f: line 4: attention_mask has a hole at position 1"));
   CHECK(contains(message_of<InputError>([] { without_padding({1, 2}, {1}, "x"); }), "1 entries for 2 ids"));
   CHECK(contains(message_of<InputError>([] { without_padding({1, 2}, {0, 0}, "x"); }), "leaves no id"));
+  CHECK(contains(message_of<InputError>([] {
+                   without_padding({1, 2, 3}, {1, 2, 1}, "x");
+                 }),
+                 "holds 2 at position 1; 0 and 1 are allowed"));
 }
 
 TEST_CASE("every bad line of a jsonl file is refused with file, line and id", "[files]") {
@@ -72,6 +76,9 @@ TEST_CASE("every bad line of a jsonl file is refused with file, line and id", "[
   CHECK(contains(message("  "), "line 2: an empty line"));
   CHECK(contains(message("once upon a time"), "line 2: not JSON"));
   CHECK(contains(message("[1,2"), "line 2: not JSON"));
+  CHECK(contains(message(std::string("[1,2]\0", 6)), "line 2: not JSON"));
+  CHECK(contains(message("null"), "line 2: no token ids"));
+  CHECK(contains(message("{\"ids\":[1],\"ids\":[2]}"), "line 2: has the key \"ids\" twice"));
   CHECK(contains(message("{\"text\":\"a\"}"), "line 2: no token ids"));
   CHECK(contains(message("{\"ids\":[1],\"input_ids\":[1]}"), "both"));
   CHECK(contains(message("{\"ids\":7}"), "no list of ids"));

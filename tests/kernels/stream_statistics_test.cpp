@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 
@@ -36,6 +37,23 @@ void check_against_aten(const at::Tensor& stream) {
 }
 
 }  // namespace
+
+TEST_CASE("lower medians by histograms are the plain medians, with ties, infinities and NaN", "[kernels]") {
+  at::manual_seed(4);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
+    for (const std::int64_t count : {1, 2, 3, 1000, 70001}) {
+      CAPTURE(dtype, count);
+      at::Tensor x = at::randn({4, count}).to(dtype).abs();
+      x[1].mul_(4).round_();  // many equal magnitudes
+      x[2].fill_(0);
+      x[3].narrow(0, 0, (count + 1) / 2).fill_(std::numeric_limits<double>::infinity());
+      CHECK(lower_medians(x).equal(std::get<0>(x.to(at::kDouble).median(1))));
+    }
+  at::Tensor x = at::ones({2, 100});
+  x[1][7] = std::numeric_limits<double>::quiet_NaN();
+  CHECK(lower_medians(x)[0].item<double>() == 1);
+  CHECK(std::isnan(lower_medians(x)[1].item<double>()));
+}
 
 TEST_CASE("norms, largest elements and median of a stream are those of ATen in float64", "[kernels]") {
   const int threads = at::get_num_threads();

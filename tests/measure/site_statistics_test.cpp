@@ -1,6 +1,8 @@
 // Masks are recognised, and the statistics of a site agree with float64 on the materialised matrix.
 #include <ATen/ATen.h>
 
+#include <limits>
+
 #include "base/error.h"
 #include "catch.h"
 #include "kernels/reference.h"
@@ -117,6 +119,12 @@ TEST_CASE("the cache recognises a mask again only when it changes", "[measure]")
   CHECK(first->kind == MaskKind::causal);
   mask.fill_(true);
   CHECK(cache.recognise(mask, 6, 6, 1).kind == MaskKind::none);
+  // Sites that are not measured ask for no first keys, and cross attention has its own number of queries.
+  at::Tensor padding = at::ones({1, 1, 1, 6}, at::kBool);
+  padding.select(3, 0).fill_(false);
+  CHECK(cache.recognise(padding, 6, 6, 0).visibility.at(0)->rows() == 6);
+  CHECK_FALSE(cache.recognise(padding, 6, 6, 2).visibility.at(0)->sees(5, 0));
+  CHECK(cache.recognise(padding, 4, 6, 2).visibility.at(0)->rows() == 4);
 }
 
 Needs all_needs() {
@@ -238,6 +246,43 @@ TEST_CASE("windows, chunks, soft caps and learned sinks of a score function agre
   }
 }
 
+TEST_CASE("a row that a finite fill value leaves no key is no query and adds nothing", "[measure]") {
+  constexpr std::int64_t kLength = 10;
+  const double lowest = std::numeric_limits<float>::lowest();
+  at::Tensor visible = at::ones({2, 1, kLength, kLength}, at::kBool).tril();
+  visible[0].narrow(2, 0, 4).fill_(false);  // four padding tokens before the first sequence, none before the second
+  const at::Tensor is_query = visible.any(-1);
+  AttentionCall call;
+  call.query = models::numbers({2, 2, kLength, 16}, 1), call.key = models::numbers({2, 2, kLength, 16}, 2);
+  AttentionView view;
+  view.value = call.key, view.output = call.query, view.key = call.key, view.score = call.score;
+  for (const bool biased : {false, true}) {
+    at::Tensor mask = additive(visible, lowest);
+    if (biased) mask = mask + models::numbers({2, 2, kLength, kLength}, 3);  // more than visibility: measured in blocks
+    call.mask = mask;
+    const Reference truth = reference(call);
+    const at::Tensor uniform = truth.probabilities[0][0][0];
+    CHECK(uniform.max().item<double>() > 0.05);  // what the operator makes of the hidden row
+    const at::Tensor p = truth.probabilities * is_query.unsqueeze(-1);
+    MaskCache masks;
+    view.query = call.query, view.mask = mask, view.lse = truth.lse.to(at::kFloat);
+    view.weights = view.scores = at::Tensor();
+    const SiteBatch sdpa = site_statistics(view, all_needs(), std::nullopt, masks);
+    CHECK(sdpa.measured_by == (biased ? "blocks" : "fused"));
+    view.weights = truth.probabilities.to(at::kFloat), view.scores = truth.scores.to(at::kFloat);
+    view.query = at::Tensor(), view.mask.reset();
+    const SiteBatch materialised = site_statistics(view, all_needs(), std::nullopt, masks);
+    for (const SiteBatch& site : {sdpa, materialised}) {
+      check_against(site, p, 1e-6);
+      CHECK(site.visibility.at(0)->queries() == 6);
+      CHECK(site.visibility.at(0)->queries_in(0, 5) == 1);
+      const at::Tensor norm = view.output.to(at::kDouble).norm(2, {-1}, false);
+      CHECK(at::allclose(site.head_output_norm.mean[0], norm[0].narrow(1, 4, 6).mean(-1), 1e-5));
+      CHECK(at::allclose(site.head_output_norm.mean[1], norm[1].mean(-1), 1e-5));
+    }
+  }
+}
+
 TEST_CASE("what a materialised softmax gives to a learned sink is known and taken off the row sums", "[measure]") {
   AttentionCall call;
   call.query = models::numbers({1, 2, 9, 16}, 1), call.key = models::numbers({1, 2, 9, 16}, 2);
@@ -308,6 +353,17 @@ TEST_CASE("rows that do not sum to one are seen", "[measure]") {
   const SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
   CHECK(site.row_sum_error[0][0].item<double>() < site.row_sum_tolerance);
   CHECK(site.row_sum_error[0][1].item<double>() > site.row_sum_tolerance);
+}
+
+TEST_CASE("rows of a matrix are summed also where only the first keys are asked for", "[measure]") {
+  Needs needs;
+  needs.first_keys = 1;
+  AttentionView view;
+  view.weights = at::full({1, 2, 4, 4}, 0.125), view.probability = true;  // sums of a half
+  MaskCache masks;
+  CHECK(site_statistics(view, needs, std::nullopt, masks).row_sum_error.min().item<double>() == 0.5);
+  view.weights = at::full({1, 2, 4, 4}, 0.25);
+  CHECK(site_statistics(view, needs, std::nullopt, masks).row_sum_error.max().item<double>() == 0);
 }
 
 TEST_CASE("probabilities that do not fit their keys are refused", "[measure]") {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import truth
-from measuring import BINARY, MEASURES, measure, sinkscope, write_tokens
+from measuring import MEASURES, measure, write_tokens
 from safetensors.numpy import save_file
 from sinkscope_export.families import random_inputs, task_of
 from support import run_script
@@ -25,24 +25,6 @@ TOLERANCE = 1e-5  # absolute for probabilities and nats, relative for norms
 GROUPED = {"llama": 2, "qwen2": 2, "qwen3": 2}  # KV heads of the cached families where they are fewer than the query heads
 CACHED = ["llama", "gpt2", "gpt_neox", "qwen2", "qwen3"]  # checked for keys, values and head outputs too
 
-
-def knows(name: str) -> bool:
-    """Whether the torch half of the program has something of that name."""
-    module = BINARY.with_name("sinkscope_torch.so")
-    return module.exists() and name.encode() in module.read_bytes()
-
-
-# What a program without these parts cannot measure: (family, form or None for all) -> the reason. A surprise is a failure.
-PENDING: dict[tuple[str, str | None], str] = {}
-if not knows("sinkscope::observe_fused_attention"):
-    for _family in ("mistral", "gemma2", "gemma3_text", "phi3", "starcoder2", "gpt_oss", "llama4_text"):
-        for _form in ("fused-stored", "fused-graph"):
-            PENDING[_family, _form] = "the program does not know sinkscope::fused_attention"
-if not knows("sinkscope::observe_projected"):
-    PENDING["gptj", None] = "its scores are not recognised"
-    PENDING["bloom", None] = "baddbmm is not recognised"
-if "--tensor" not in (sinkscope("measure", "--help").stdout if MEASURES else ""):
-    PENDING["vit", None] = "the program has no --tensor"
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
@@ -56,7 +38,7 @@ class Form:
         return f"{self.attention}-{'graph' if self.graph_only else 'stored'}"
 
 
-FORMS = [Form(attention, graph_only) for attention in ("fused", "eager") for graph_only in (False, True)]
+FORMS = [Form(attention, graph_only) for attention in ("fused", "eager") for graph_only in (True, False)]
 FULL = os.environ.get("SINKSCOPE_FAMILIES") == "full"
 CASES = [(family, form) for family in FAMILIES for form in (FORMS if FULL else FORMS[:1])]
 
@@ -144,11 +126,7 @@ def cases(tmp_path_factory):
 
 
 def parameters(pairs):
-    return [
-        pytest.param((family, form), id=f"{family}-{form}", marks=pytest.mark.xfail(strict=True, reason=reason) if reason else ())
-        for family, form in pairs
-        for reason in [PENDING.get((family, str(form))) or PENDING.get((family, None))]
-    ]
+    return [pytest.param((family, form), id=f"{family}-{form}") for family, form in pairs]
 
 
 @pytest.fixture(scope="session", params=parameters(CASES))
@@ -156,7 +134,7 @@ def case(request, cases):
     return cases(*request.param)
 
 
-@pytest.fixture(scope="session", params=parameters((family, Form(a, False)) for family in CACHED for a in ("fused", "eager")))
+@pytest.fixture(scope="session", params=parameters((family, form) for family in CACHED for form in (FORMS[0], FORMS[-1])))
 def cached(request, cases):
     """A case whose keys and values transformers hands out."""
     return cases(*request.param)
@@ -176,7 +154,6 @@ def test_every_attention_layer_is_a_site_with_its_heads_and_nothing_else_is(case
     assert {s["calls"] for s in case.sites} == {BATCH}
 
 
-@pytest.mark.xfail(not knows("sinkscope::observe_fused_attention"), strict=True, reason="self and cross attention are not told apart")
 def test_cross_attention_is_told_apart(cases):
     case = cases("t5", FORMS[0])
     assert [s["kind"] for s in case.sites] == ["self"] * LAYERS + ["self", "cross"] * LAYERS

@@ -1,5 +1,6 @@
 #include "sweep/sweep_checkpoints.h"
 
+#include <chrono>
 #include <filesystem>
 
 #include "base/error.h"
@@ -179,6 +180,23 @@ TEST_CASE("a failure is recorded and the rest goes on; a later success clears it
   write_weights(folder, "step3.safetensors", 6);
   CHECK(statuses(sweep.run(paths).index) == Names{"step0 done", "step1 done", "step2 done", "step3 done"});
   CHECK(sweep.measured == Names{"step1", "step3"});
+}
+
+TEST_CASE("a checkpoint that is written while it is measured has failed", "[sweep]") {
+  const TemporaryFolder folder;
+  const Names paths = {write_weights(folder, "step0.safetensors", 1), write_weights(folder, "step1.safetensors", 2)};
+  MadeSweep sweep(folder / "out");
+  const auto measure = sweep.hooks.measure;
+  sweep.hooks.measure = [&](const SweepCheckpoint& checkpoint, const HashedCheckpoint& hashed) {
+    if (checkpoint.name == "step0")  // the same size, another time
+      fs::last_write_time(checkpoint.path, fs::last_write_time(checkpoint.path) + std::chrono::seconds(1));
+    return measure(checkpoint, hashed);
+  };
+  CHECK(statuses(sweep.run(paths).index) == Names{"step0 failed", "step1 done"});
+  CHECK(contains(sweep.said, "step0: failed"));
+  CHECK(contains(sweep.said, "changed while it was read"));
+  sweep.hooks.measure = measure;
+  CHECK(statuses(sweep.run(paths).index) == Names{"step0 done", "step1 done"});
 }
 
 TEST_CASE("an error that is no checkpoint's ends the sweep and keeps what is finished", "[sweep]") {

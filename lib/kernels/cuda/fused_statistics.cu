@@ -297,6 +297,15 @@ cudaError_t launch_dim(const KernelArgs& args, cudaStream_t stream) {
 }
 
 template <class T>
+std::int64_t shared_bytes(std::int64_t dim) {
+  if (dim <= 64) return Layout<T, 64>::kBytes;
+  if (dim <= 96) return Layout<T, 96>::kBytes;
+  if (dim <= 128) return Layout<T, 128>::kBytes;
+  if constexpr (sizeof(T) == 2) return dim <= 256 ? Layout<T, 256>::kBytes : 0;
+  return 0;
+}
+
+template <class T>
 cudaError_t launch_element(const KernelArgs& args, cudaStream_t stream) {
   const std::int64_t dim = args.call.dim;
   if (dim <= 64) return launch_dim<T, 64>(args, stream);
@@ -309,6 +318,10 @@ cudaError_t launch_element(const KernelArgs& args, cudaStream_t stream) {
 }  // namespace
 
 std::int64_t largest_cuda_dim(CudaElement element) { return element == CudaElement::f32 ? 128 : 256; }
+
+std::int64_t fused_statistics_shared_bytes(CudaElement element, std::int64_t dim) {
+  return element == CudaElement::f32 ? shared_bytes<float>(dim) : shared_bytes<__half>(dim);
+}
 
 std::int64_t fused_statistics_scratch(const FusedStatisticsArgs& args) {
   return args.batch * args.heads * args.queries * (2 + 3 * args.parts);

@@ -48,6 +48,13 @@ const char* sinkscope_cuda_why_not(const sinkscope::AttentionCall* call) {
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kHalf)
     return "the CUDA pass does not take its dtype";
   if (query.size(3) > largest_cuda_dim(element_of(dtype))) return "the CUDA pass does not take its head dim";
+  int major = 0, shared = 0;
+  const int device = query.device().index();
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  if (major < 8) return "the CUDA pass needs compute capability 8.0";
+  if (fused_statistics_shared_bytes(element_of(dtype), query.size(3)) > shared)
+    return "the CUDA pass needs more shared memory than this GPU has for its head dim and dtype";
   return nullptr;
 }
 

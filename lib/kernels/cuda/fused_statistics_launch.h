@@ -33,6 +33,9 @@ struct FusedStatisticsArgs {
 /// 256 for 16-bit elements, 128 for float32.
 std::int64_t largest_cuda_dim(CudaElement element);
 
+/// Bytes of shared memory that a block needs; 0 for a head dim that the pass does not take.
+std::int64_t fused_statistics_shared_bytes(CudaElement element, std::int64_t dim);
+
 /// Floats of scratch memory: O(Q) a part and head.
 std::int64_t fused_statistics_scratch(const FusedStatisticsArgs& args);
 

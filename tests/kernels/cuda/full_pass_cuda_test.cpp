@@ -1,5 +1,5 @@
 // The CUDA pass on a device, against the float64 reference on the CPU. Skipped visibly without a device
-// (tests/gpu_main.cpp).
+// (tests/gpu_skip.cpp).
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty_strided.h>
