@@ -25,7 +25,7 @@ options=(-G Ninja -DCMAKE_BUILD_TYPE=Release -DSINKSCOPE_CUDA=ON "-DCMAKE_CUDA_A
 if [ -n "${DEPS:-}" ]; then
   prefix=$(realpath "$DEPS")/usr
   libraries=$prefix/lib/$(uname -m)-linux-gnu
-  options+=("-DCMAKE_PREFIX_PATH=$prefix" "-DOPENSSL_INCLUDE_DIR=$prefix/include;$prefix/include/$(uname -m)-linux-gnu"
+  options+=("-DCMAKE_PREFIX_PATH=$prefix" "-DOPENSSL_INCLUDE_DIR=$prefix/include"
     "-DOPENSSL_CRYPTO_LIBRARY=$libraries/libcrypto.so.3")
   export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi

@@ -15,5 +15,6 @@ folder=$(realpath "$1")
 cd "$(mktemp -d)"
 apt-get -q download "${packages[@]}" >&2
 for package in *.deb; do dpkg-deb -x "$package" "$folder"; done
+cp -r "$folder"/usr/include/*-linux-gnu/openssl "$folder"/usr/include/ # two folders on Debian, one where CMake looks
 rm -rf "$folder"/usr/share/doc "$folder"/usr/share/man "$folder"/usr/lib/*/*.a "$PWD"
 du -sh "$folder"

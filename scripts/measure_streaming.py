@@ -143,6 +143,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the files there")
     arguments = parser.parse_args()
     binary = Path(os.environ.get("SINKSCOPE_BINARY", ROOT / "build" / "sinkscope"))
+    if arguments.folder:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=arguments.folder, prefix="streaming-"))
     try:
         size = write_model(folder, arguments.gigabytes)

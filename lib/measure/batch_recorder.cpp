@@ -13,7 +13,9 @@
 namespace sinkscope {
 namespace {
 
-constexpr std::int64_t kLossBlockBytes = std::int64_t{64} << 20;
+// Logits scored at a time, as float32: on a CPU the temporaries then stay in its cache, elsewhere launches would cost
+// more.
+constexpr std::int64_t kLossBlockBytesCpu = std::int64_t{2} << 20, kLossBlockBytes = std::int64_t{64} << 20;
 
 std::vector<double> row_of(std::span<const double> values, std::size_t b, std::size_t batch) {
   if (values.empty()) return {};
@@ -54,8 +56,9 @@ at::Tensor next_token_nll(const at::Tensor& logits, const at::Tensor& ids) {
   const std::int64_t predicted = logits.size(1) - 1;
   at::Tensor sum = at::zeros({logits.size(0)}, logits.options().dtype(at::kDouble));
   if (predicted <= 0) return sum;
+  const std::int64_t bytes = logits.is_cpu() ? kLossBlockBytesCpu : kLossBlockBytes;
   const std::int64_t rows =
-      std::max<std::int64_t>(1, kLossBlockBytes / std::max<std::int64_t>(1, logits.size(0) * logits.size(2) * 4));
+      std::max<std::int64_t>(1, bytes / std::max<std::int64_t>(1, logits.size(0) * logits.size(2) * 4));
   const at::Tensor targets = ids.to(logits.device()).narrow(1, 1, predicted);
   for (std::int64_t begin = 0; begin < predicted; begin += rows) {
     const std::int64_t count = std::min(rows, predicted - begin);
