@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "graph/fold_settings.h"
 
 namespace sinkscope {
 namespace {
@@ -159,6 +160,7 @@ FlatGraph inline_with_paths(const jit::Module& module, const std::set<std::strin
   Inliner inliner(module, marked);
   inliner.run(flat.graph->block(), {{flat.graph->inputs()[0], ""}});
   flat.calls = std::move(inliner.calls);
+  fold_settings(flat.graph, module);
   mark_numbers(flat.graph->block());
   flat.graph->lint();
   return flat;

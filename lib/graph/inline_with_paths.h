@@ -25,7 +25,7 @@ struct FlatGraph {
   std::vector<ModuleCall> calls;             ///< indexed by the call number of the markers
 };
 
-/// Inlines every method and function call. `marked`: module paths whose calls get markers (empty: none).
+/// Inlines every method and function call and folds the settings of the modules (fold_settings). `marked`: module paths whose calls get markers (empty: none).
 /// Throws InputError if a call cannot be resolved (interface types).
 FlatGraph inline_with_paths(const torch::jit::Module& module, const std::set<std::string>& marked = {});
 

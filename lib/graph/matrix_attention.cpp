@@ -50,6 +50,7 @@ std::optional<ScoreProduct> search_back(Value* value, std::unordered_set<Value*>
 /// What the probabilities meet.
 struct ValueProduct {
   Product product;
+  const Value* probabilities = nullptr;
   Value* weights = nullptr;  ///< the last tensor that holds the probabilities themselves
   Axes weights_axes;         ///< there: free dims of the score product's left and right operand
   Axes operand_axes;         ///< in the operand
@@ -77,8 +78,45 @@ std::vector<Node*> users_of(Value* value) {
   return users;
 }
 
+/// Whether `value` is `probabilities` or what may follow them without changing what a probability is.
+bool leads_back(Value* value, const Value* probabilities) {
+  while (value != probabilities) {
+    Node* node = value->node();
+    if (node->kind() == c10::prim::Uninitialized) return true;  // of a branch that raises
+    if (node->kind() == c10::prim::If)
+      return std::all_of(node->blocks().begin(), node->blocks().end(), [&](jit::Block* branch) {
+        return leads_back(branch->outputs()[value->offset()], probabilities);
+      });
+    Axes axes;
+    int rank = 0;
+    if (node->inputs().empty() || !carry_weights(node, node->input(0), axes, rank)) return false;
+    value = node->input(0);
+  }
+  return true;
+}
+
+/// What a branch hands on in place of `value`, if every branch hands on the probabilities.
+Value* behind_branches(const jit::Use& end, const Value* probabilities) {
+  Node* owner = end.user->owningBlock()->owningNode();
+  if (owner->kind() != c10::prim::If) return nullptr;
+  Value* output = owner->output(end.offset);
+  return leads_back(output, probabilities) ? output : nullptr;
+}
+
 std::optional<ValueProduct> search_ahead(const ValueProduct& so_far, Value* value, Axes axes, int rank, bool drops_sink,
                                          std::string& met) {
+  for (const jit::Use& use : value->uses()) {
+    if (use.user->kind() != c10::prim::Return) continue;
+    if (use.user->owningBlock()->owningNode() == nullptr) continue;  // a result of the model
+    Value* output = behind_branches(use, so_far.probabilities);
+    if (output == nullptr) {
+      if (met.empty()) met = "a branch that may replace it";
+      continue;
+    }
+    ValueProduct next = so_far;
+    next.weights = output, next.weights_axes = axes;  // which branch ran is not known here
+    if (const auto found = search_ahead(next, output, axes, rank, drops_sink, met)) return found;
+  }
   for (Node* user : users_of(value)) {
     if (const auto product = product_of_activations(user)) {
       if (product->left != value && product->right != value) continue;
@@ -174,7 +212,8 @@ std::optional<Site> matrix_attention(const Normaliser& normaliser, std::string& 
   const auto scores = score_product_behind(normaliser.scores);
   if (!scores) return std::nullopt;
   ValueProduct start;
-  start.weights = normaliser.probabilities, start.weights_axes = scores->axes;
+  start.probabilities = start.weights = normaliser.probabilities;
+  start.weights_axes = scores->axes;
   std::string met;
   const auto ahead =
       search_ahead(start, normaliser.probabilities, scores->axes, scores->rank, normaliser.drops_sink, met);

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import toys
 import truth
 from measuring import MEASURES, codes, measure, write_tokens
-from torch import nn
+from torch import Tensor, nn
 from toys import BATCH, LENGTH, Toy, assert_agrees, causal, ids_of, truth_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
@@ -214,3 +214,41 @@ def test_heads_in_a_loop_are_a_site_each(tmp_path, ids, tokens):
     assert_agrees(report, one_each, streams)
     assert [(s["layer"], s["ordinal"], s["query_heads"]) for s in report["sites"]] == [(0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 1)]
     assert "site_reused" in codes(report)
+
+
+class Scripted(nn.Module):
+    """torch.jit.script keeps the branches that functional softmax and dropout have inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.scale = nn.Dropout(0.1), SCALE
+
+    def weights(self, scores: Tensor) -> Tensor:
+        return F.softmax(scores, dim=-1)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        hidden = torch.ones(q.size(2), q.size(2), dtype=torch.bool, device=q.device).triu(1)
+        weights = self.weights((torch.matmul(q, k.transpose(-1, -2)) * self.scale).masked_fill(hidden, float("-inf")))
+        if self.training:
+            weights = F.dropout(weights, 0.1)
+        return torch.matmul(self.drop(weights), v)
+
+
+class ScriptedModules(Scripted):
+    def __init__(self):
+        super().__init__()
+        self.softmax = nn.Softmax(dim=-1)
+
+    def weights(self, scores: Tensor) -> Tensor:
+        return F.dropout(self.softmax(scores), 0.1, training=self.training)
+
+
+@pytest.mark.parametrize("core", [Scripted, ScriptedModules])
+def test_scripted_attention_agrees_with_float64(tmp_path, ids, tokens, core):
+    toy = Toy(core(), core())
+    report = measure(write(toy, tmp_path / "m.pt", script=True), "--tokens", tokens, "--verify")
+    sites, streams, _ = truth_of(toy, ids, causal(LENGTH), causal(LENGTH))
+    assert_agrees(report, sites, streams)
+    assert [(s["layer"], s["pattern"], s["mask"]) for s in report["sites"]] == [(0, "softmax", "causal"), (1, "softmax", "causal")]
+    assert report["verify"]["logits_bit_identical"] is True
+    assert not report["unmatched"]

@@ -97,6 +97,24 @@ TEST_CASE("casts, dropout and masks may stand between softmax and values", "[gra
   CHECK(masked.name(masked.site().weights) == "w");  // rows that a mask sets to zero are zero in the statistics too
 }
 
+TEST_CASE("probabilities may pass through a branch, if every branch hands them on", "[graph]") {
+  const auto branch = [](const std::string& then, const std::string& otherwise) {
+    return around_weights("  %cond : bool = aten::Bool(%mask)\n  %w : Tensor = prim::If(%cond)\n    block0():\n" +
+                              then + "    block1():\n" + otherwise,
+                          "w");
+  };
+  const std::string drop = "      %d : Tensor = aten::dropout(%p, %drop, %true)\n      -> (%d)\n";
+  const ir::Found found = branch(drop, "      -> (%p)\n");
+  check_plain(found);
+  CHECK(found.name(found.site().weights) == "w");  // either branch may have run
+
+  const ir::Found replaced = branch(drop, "      -> (%mask)\n");
+  CHECK(replaced.attention.sites.empty());
+  REQUIRE(replaced.attention.left_alone.size() == 1);
+  CHECK(replaced.attention.left_alone[0].looks_like_attention);
+  CHECK_THAT(replaced.attention.left_alone[0].reason, contains("a branch that may replace it"));
+}
+
 TEST_CASE("softmax is found under its other names", "[graph]") {
   check_plain(ir::find(kScores + R"(
   %p : Tensor = aten::_softmax(%s, %last, %false)
