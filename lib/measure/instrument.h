@@ -31,7 +31,9 @@ struct InstrumentedModel {
   std::shared_ptr<torch::jit::Graph> plain_graph, tapped_graph;
   std::unique_ptr<torch::jit::Code> plain, tapped;  ///< the same graph without and with taps
   at::Device device = at::kCPU;
-  at::ScalarType dtype = at::kFloat;           ///< of the parameters: what rows of numbers are converted to
+  at::ScalarType dtype = at::kFloat;  ///< of the parameters: what rows of numbers are converted to
+  /// Learnt while the model runs; no part of what it computes.
+  std::shared_ptr<HeadOrders> head_orders = std::make_shared<HeadOrders>();
   std::vector<c10::IValue> default_arguments;  ///< of forward, after the first
   std::vector<std::string> weight_names;       ///< tensors of the checkpoint in use; empty: the model file's own
 

@@ -8,10 +8,12 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
 #include "measure/batch_recorder.h"
+#include "measure/run_tapped.h"
 #include "observe/jacobian.h"
 
 namespace sinkscope {
@@ -118,9 +120,9 @@ void warn_of_loss(MeasureResult& result, const Input& input) {
 
 /// Runs the tapped graph; an error of the model says on what.
 c10::IValue run_batch(const InstrumentedModel& model, const Input& input, const std::vector<const Sequence*>& members,
-                      const Taps& taps) {
+                      const std::function<Taps()>& fresh_taps) {
   try {
-    return run_graph(*model.tapped, model.inputs(input_tensor(input, members, model.dtype)), taps);
+    return run_tapped(model, input_tensor(input, members, model.dtype), fresh_taps);
   } catch (const InputError& error) {
     const std::string what = input.tensor
                                  ? fmt::format("{} rows of {}", members.size(), fmt::join(input.tensor->shape, " x "))
@@ -182,30 +184,33 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     }
     std::vector<const Sequence*> members;
     for (const std::size_t i : batch.sequences) members.push_back(&input.sequences[i]);
-    BatchRecorder recorder(needs, members, result.layout);
+    const Layout before = result.layout;
+    std::optional<BatchRecorder> recorder;
     try {
       const at::NoGradGuard no_grad;
-      const Taps taps = recorder.taps();
-      const c10::IValue output = run_batch(model, input, members, taps);
+      const c10::IValue output = run_batch(model, input, members, [&] {
+        result.layout = before;  // a batch that runs twice counts once
+        return recorder.emplace(needs, members, result.layout).taps();
+      });
       // Next-token loss means something only where a position cannot see the next one.
-      causal = causal && recorder.causal();
+      causal = causal && recorder->causal();
       scorable = scorable && causal;
       if (scorable) {
         const at::Tensor logits = first_tensor(output);
         scorable = is_scorable(logits, ids_tensor(members));
-        if (scorable) recorder.add_loss(logits);
+        if (scorable) recorder->add_loss(logits);
       }
-      result.positions = std::max(result.positions, recorder.positions());
-      recorder.emit(sink);
+      result.positions = std::max(result.positions, recorder->positions());
+      recorder->emit(sink);
     } catch (const Error&) {
       if (sequences == 0) throw;
       result.problem = std::current_exception();
       result.complete = false;
       break;
     }
-    result.numerical_failure |= recorder.any_invalid();
-    odd_streams.insert(recorder.odd_streams().begin(), recorder.odd_streams().end());
-    odd_sites.insert(recorder.odd_sites().begin(), recorder.odd_sites().end());
+    result.numerical_failure |= recorder->any_invalid();
+    odd_streams.insert(recorder->odd_streams().begin(), recorder->odd_streams().end());
+    odd_sites.insert(recorder->odd_sites().begin(), recorder->odd_sites().end());
     for (const Sequence* sequence : members) {
       if (!needs.jacobian) break;
       if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian

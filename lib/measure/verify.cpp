@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "measure/batch_recorder.h"
 #include "measure/measure.h"
+#include "measure/run_tapped.h"
 #include "measure/verify_alone.h"
 #include "measure/verify_statistics.h"
 
@@ -97,31 +99,33 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
   Needs needs = needs_of(config);
   needs.jacobian.reset();
   needs.loss = false;
-  Layout layout = model.layout;
+  Layout layout;
   ErrorTable errors;
-  BatchRecorder recorder(needs, members, layout);
-  Taps taps = recorder.taps();
-  const auto record_site = taps.site;
-  const auto record_stream = taps.stream;
-  if (record_site)
-    taps.site = [&](SiteId id, const AttentionView& view) {
-      record_site(id, view);
-      compare_site(first_sequences(view), needs, errors);
-    };
-  if (record_stream)
-    taps.stream = [&](StreamId id, const at::Tensor& x) {
-      compare_stream(x, needs, errors);
-      return record_stream(id, x);
-    };
-  const at::Tensor tapped = first_tensor(run_graph(*model.tapped, model.inputs(ids), taps));
+  std::optional<BatchRecorder> recorder;
+  const auto fresh_taps = [&] {
+    layout = model.layout, errors = {};
+    Taps taps = recorder.emplace(needs, members, layout).taps();
+    if (taps.site)
+      taps.site = [&, record = taps.site](SiteId id, const AttentionView& view) {
+        record(id, view);
+        compare_site(first_sequences(view), needs, errors);
+      };
+    if (taps.stream)
+      taps.stream = [&, record = taps.stream](StreamId id, const at::Tensor& x) {
+        compare_stream(x, needs, errors);
+        return record(id, x);
+      };
+    return taps;
+  };
+  const at::Tensor tapped = first_tensor(run_tapped(model, ids, fresh_taps));
   info.logits_bit_identical = same_bits(plain, tapped);
   if (!info.logits_bit_identical)
     throw Error(
         Exit::internal,
         fmt::format("{}: --verify: the output with measurement on differs from the plain run. Please report this.",
                     model.loaded.path));
-  if (!input.tensor) verify_alone(model, needs, members, model.layout, recorder);
-  if (!input.tensor) info.prefix_consistent = prefix_consistent(model, ids, plain, recorder.causal());
+  if (!input.tensor) verify_alone(model, needs, members, model.layout, *recorder);
+  if (!input.tensor) info.prefix_consistent = prefix_consistent(model, ids, plain, recorder->causal());
   info.max_error = errors.entries();
   return info;
 }

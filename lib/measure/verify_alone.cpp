@@ -58,7 +58,9 @@ void verify_alone(const InstrumentedModel& model, const Needs& needs, const std:
   const Values together = values_of(recorder, members.front());
   Layout own_layout = layout;
   BatchRecorder own(needs, {members.front()}, own_layout);
-  run_graph(*model.tapped, model.inputs(ids_tensor({members.front()})), own.taps());
+  Taps taps = own.taps();
+  taps.head_orders = model.head_orders.get();
+  run_graph(*model.tapped, model.inputs(ids_tensor({members.front()})), taps);
   const Values alone = values_of(own, members.front());
   for (const auto& [place, values] : together) {
     const auto at = alone.find(place);

@@ -17,6 +17,20 @@ namespace {
       fmt::join(x.sizes(), " x "), input.sequences));
 }
 
+/// Whether a matrix of rank 4 is [H, B, ...]. Windows [B x W, H, ...] do not see the `whole` sequence, where its length
+/// is known; heads in front of the batch do, on one side at least.
+bool are_heads_first(const at::Tensor& matrix, const InputShape& input, bool whole, HeadOrders* orders, SiteId site) {
+  const LeadingDims dims{matrix.size(0), matrix.size(1), input.sequences};
+  if (dims.first == 1 && dims.second == 1) return false;
+  const bool guess = whole && input.length > 0 && dims.first != dims.sequences;
+  std::optional<bool> shown;
+  if (dims.second != dims.sequences || !whole)
+    shown = false;
+  else if (dims.first % dims.sequences != 0)
+    shown = true;
+  return orders != nullptr ? orders->heads_first(site, dims, shown, guess) : shown.value_or(guess);
+}
+
 /// The matrix of a fused call over windows: small, so it is written out.
 void write_out(AttentionView& view, const at::Tensor& key) {
   const at::Tensor q = view.query.to(at::kFloat), k = key.to(at::kFloat);
@@ -62,17 +76,15 @@ at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows) {
   return x.unflatten(0, {x.size(0) / windows, windows}).transpose(1, 2).flatten(2, 3);
 }
 
-void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first) {
+void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first, HeadOrders* orders, SiteId site) {
   const at::Tensor& matrix = view.materialised() ? view.weights : view.query;
   const std::int64_t rank = matrix.dim(), sequences = input.sequences, leading = matrix.size(0);
   const std::int64_t queries = matrix.size(-2), keys = view.key.size(-2);
   // Heads, merged with the batch or in front of it, see the whole sequence at least on one side; windows do not.
   const bool whole = input.length == 0 || queries == input.length || keys == input.length;
   HeadLayout layout{sequences, false, merged_heads_first};
-  if (sequences > 0 && leading != sequences) {
-    if (rank == 3 && (leading % sequences != 0 || !whole)) refuse(matrix, input);
-    layout.heads_first = rank == 4 && matrix.size(1) == sequences && whole;
-  }
+  if (rank == 3 && sequences > 0 && leading != sequences && (leading % sequences != 0 || !whole)) refuse(matrix, input);
+  layout.heads_first = rank == 4 && sequences > 0 && are_heads_first(matrix, input, whole, orders, site);
   if (rank == 5 && input.length > 0 && (queries != input.length || keys != input.length)) refuse(matrix, input);
 
   if (view.mask && view.mask->dim() >= 3)
@@ -81,6 +93,7 @@ void arrange(AttentionView& view, const InputShape& input, bool merged_heads_fir
     if (x->defined()) *x = to_heads(*x, -2, -1, layout);
   if (view.sink_mass.defined()) view.sink_mass = to_heads(view.sink_mass.unsqueeze(-1), -2, -1, layout).squeeze(-1);
   if (rank != 4) view.lse = at::Tensor();
+  if (layout.heads_first && view.lse.defined()) view.lse = view.lse.transpose(0, 1).contiguous();
   if (sequences <= 0) return;
 
   const std::int64_t batch = (view.materialised() ? view.weights : view.query).size(0);

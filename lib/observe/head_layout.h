@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "observe/attention_view.h"
+#include "observe/head_order.h"
 
 namespace sinkscope {
 
@@ -31,7 +32,9 @@ at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows);
 
 /// Brings a view whose tensors are of any rank, matrix dims last, to the shapes that AttentionView says: leading dims
 /// split into B and H, windows folded (a fused call is then written out as a matrix).
-/// Throws InputError for shapes that cannot be told apart.
-void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first = false);
+/// Throws InputError for shapes that cannot be told apart. `orders`: what other runs have shown of `site`; without it a
+/// single run decides as well as it can.
+void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first = false,
+             HeadOrders* orders = nullptr, SiteId site = {});
 
 }  // namespace sinkscope

@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "observe/attention_view.h"
+#include "observe/head_order.h"
 
 namespace sinkscope {
 
@@ -23,6 +24,7 @@ struct Taps {
   /// Ask the attention operator for its log-sum-exp. False while gradients are wanted: the composite operator runs
   /// then.
   bool want_lse = true;
+  HeadOrders* head_orders = nullptr;  ///< what other runs have shown; receives what this one shows
 };
 
 /// Runs `code` on `inputs` (the module first) without optimiser, fusion or profiling. Throws what a tap threw; an error

@@ -64,7 +64,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     view.score.causal = is_causal;
     view.score.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
-    arrange(view, current->input);
+    arrange(view, current->input, false, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return result.output;
@@ -101,7 +101,7 @@ at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, 
     const at::NoGradGuard no_grad;
     AttentionView view = matrix_view({output, weights, scores, key, value, with_sink, dims, softmax_dim});
     view.probability = probability;
-    arrange(view, current->input, heads_first);
+    arrange(view, current->input, heads_first, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return output;
@@ -119,7 +119,7 @@ at::Tensor observe_projected(const at::Tensor& output, const at::Tensor& query, 
     ProjectedArguments arguments{query, key, value, heads, weight, bias, {}, mask, mask_type.value_or(-1)};
     if (norm_first) arguments.norm = LayerNorm{*norm_weight, *norm_bias, eps};
     AttentionView view = projected_view(arguments);
-    arrange(view, current->input);
+    arrange(view, current->input, false, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return output;

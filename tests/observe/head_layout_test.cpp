@@ -63,6 +63,63 @@ TEST_CASE("a fused call over windows is written out", "[observe]") {
   CHECK(at::allclose(view.weights[1][2].narrow(0, kSize, kSize), expected[kWindows + 1][2]));
 }
 
+TEST_CASE("a run over another number of sequences tells heads from sequences", "[observe]") {
+  const auto arranged = [](HeadOrders& orders, at::IntArrayRef matrix, std::int64_t sequences, std::int64_t length) {
+    AttentionView view = view_of(at::ones(matrix), at::ones(matrix), [](const at::Tensor& x) { return x; });
+    arrange(view, {sequences, length}, false, &orders, SiteId{0});
+    return view;
+  };
+  SECTION("as many heads as sequences, heads first") {
+    HeadOrders orders;
+    arranged(orders, {3, 3, 5, 5}, 3, 5);
+    CHECK(orders.open());
+    arranged(orders, {3, 1, 5, 5}, 1, 5);
+    CHECK_FALSE(orders.open());
+    CHECK(orders.take_mistaken());
+    CHECK_FALSE(orders.take_mistaken());
+    AttentionView view =
+        view_of(at::arange(9).view({3, 3, 1, 1}), at::ones({3, 3, 1, 1}), [](const at::Tensor& x) { return x; });
+    arrange(view, {3, 1}, false, &orders, SiteId{0});
+    CHECK(view.weights[0][1].item<int>() == 3);
+  }
+  SECTION("as many heads as sequences, sequences first") {
+    HeadOrders orders;
+    arranged(orders, {3, 3, 5, 5}, 3, 5);
+    arranged(orders, {1, 3, 5, 5}, 1, 5);
+    CHECK_FALSE(orders.open());
+    CHECK_FALSE(orders.take_mistaken());
+  }
+  SECTION("windows of inputs whose length is not known") {
+    HeadOrders orders;
+    CHECK(arranged(orders, {8, 2, 5, 5}, 2, 0).windows == 4);
+    CHECK(orders.open());
+    arranged(orders, {4, 2, 5, 5}, 1, 0);
+    CHECK_FALSE(orders.open());
+    CHECK_FALSE(orders.take_mistaken());
+  }
+  SECTION("heads in front of inputs whose length is not known") {
+    HeadOrders orders;
+    arranged(orders, {8, 2, 5, 5}, 2, 0);
+    arranged(orders, {8, 1, 5, 5}, 1, 0);
+    CHECK(orders.take_mistaken());
+    CHECK(arranged(orders, {8, 2, 5, 5}, 2, 0).weights.sizes() == at::IntArrayRef({2, 8, 5, 5}));
+  }
+  SECTION("two runs that no order explains are refused") {
+    HeadOrders orders;
+    arranged(orders, {3, 3, 5, 5}, 3, 5);
+    CHECK_THROWS_AS(arranged(orders, {3, 3, 5, 5}, 1, 5), InputError);
+  }
+}
+
+TEST_CASE("the log-sum-exp of heads in front of the batch moves with them", "[observe]") {
+  AttentionView view;
+  view.query = view.key = view.value = view.output = at::ones({kHeads, kSequences, kLength, 4});
+  view.lse = models::numbers({kHeads, kSequences, kLength}, 3);
+  const at::Tensor expected = view.lse.transpose(0, 1);
+  arrange(view, {kSequences, kLength});
+  CHECK(at::equal(view.lse, expected));
+}
+
 TEST_CASE("what cannot be told apart is refused", "[observe]") {
   const auto refused = [](at::IntArrayRef matrix, at::IntArrayRef rows, InputShape input) {
     AttentionView view = view_of(at::ones(matrix), at::ones(rows), [](const at::Tensor& x) { return x; });

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, write_tokens
+from measuring import MEASURES, codes, measure, refused, write_tokens
 from torch import Tensor, nn
 from toys import BATCH, LENGTH, Toy, assert_agrees, causal, ids_of, truth_of, write
 
@@ -68,6 +68,16 @@ def by_bmm_heads_first(q, k, v):
     return torch.bmm(weights, merged(v)).view(HEADS, q.size(1), q.size(2), -1).transpose(0, 1)
 
 
+def heads_before_the_batch(q, k, v):
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return torch.matmul(torch.softmax(scores_of(q, k).masked_fill(hidden(q), -1e9), -1), v).transpose(0, 1)
+
+
+def sdpa_with_heads_before_the_batch(q, k, v):
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(0, 1)
+
+
 def by_baddbmm(q, k, v):
     """As BLOOM: the product adds to a bias, heads are split off for the softmax and merged again."""
     bias = torch.zeros(q.size(0) * HEADS, 1, q.size(2))
@@ -121,7 +131,7 @@ def groups(q, k, v):
     return torch.matmul(torch.softmax(scores.masked_fill(hidden(q), -1e9), -1), v).squeeze(2)
 
 
-SPELLINGS = [in_place, where_without_scale, by_bmm, by_bmm_heads_first, by_baddbmm, by_einsum, by_einsum_length_first,
+SPELLINGS = [in_place, where_without_scale, by_bmm, by_bmm_heads_first, heads_before_the_batch, by_baddbmm, by_einsum, by_einsum_length_first,
              keys_on_the_left, log_softmax, zeroed_behind, sdpa_of_merged_heads, groups]
 
 
@@ -147,13 +157,33 @@ def test_every_spelling_of_causal_attention_agrees_with_float64(tmp_path, ids, t
     assert not report["unmatched"]
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("spelling", [by_bmm, by_bmm_heads_first, by_einsum_length_first], ids=lambda f: f.__name__)
-def test_as_many_sequences_as_heads_are_not_mixed_up_with_them(tmp_path, spelling, batch):
+FEW = [by_einsum, by_bmm, by_bmm_heads_first, by_einsum_length_first, heads_before_the_batch, sdpa_with_heads_before_the_batch]
+
+
+@pytest.mark.parametrize(("sequences", "batch"), [(1, 1), (2, 2), (3, 2), (5, 3)])
+@pytest.mark.parametrize("spelling", FEW, ids=lambda f: f.__name__)
+def test_as_many_sequences_as_heads_are_not_mixed_up_with_them(tmp_path, spelling, sequences, batch):
     toy = Toy(Written(spelling))
-    ids = ids_of(batch, LENGTH)
-    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", write_tokens(tmp_path / "t.jsonl", ids.tolist()))
+    ids = ids_of(sequences, LENGTH)
+    tokens = write_tokens(tmp_path / "t.jsonl", ids.tolist())
+    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens, "--batch", batch, "--verify")
     assert_agrees(report, *truth_of(toy, ids, causal(LENGTH))[:2])
+    assert not codes(report) & {"site_in_loop"}
+
+
+class OneBatch(Toy):
+    """Two sequences are baked in, as many as heads."""
+
+    def forward(self, ids):
+        return self.head(self.blocks[0](self.embedding(ids) + 0 * ids.view(2, -1, 1)))
+
+
+def test_where_no_other_batch_runs_heads_are_not_guessed(tmp_path):
+    ids = ids_of(2, LENGTH)
+    path = write(OneBatch(Written(by_einsum)), tmp_path / "m.pt")
+    tokens = write_tokens(tmp_path / "t.jsonl", ids.tolist())
+    error = refused("measure", path, "--tokens", tokens, "--batch", 2, code=3)
+    assert "heads and sequences cannot be told apart" in error and "--batch" in error
 
 
 class Sinks(nn.Module):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import truth
+from gallery.swin import Shifted
 from measuring import MEASURES, codes, measure, refused, warning, write_tokens
 from safetensors.numpy import save_file
 from torch import nn
@@ -139,6 +140,28 @@ def test_ids_for_numbers_and_numbers_for_ids_are_refused(tmp_path, pixels, visio
     assert "does not exist" in refused("measure", path, "--tensor", tmp_path / "absent.npy", code=3)
     too_small = saved(tmp_path, pixels[:, :, :3, :], "small.npy")
     assert "1 x 3 x 12" in refused("measure", path, "--tensor", too_small, code=3)
+
+
+class Transposed(nn.Module):
+    """[heads, batch, T, D]."""
+
+    def forward(self, q, k, v):
+        q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+        return (torch.softmax(q @ k.transpose(-1, -2) / q.size(-1) ** 0.5, -1) @ v).transpose(0, 1)
+
+
+@pytest.mark.parametrize("core", [lambda: Shifted(0), Transposed], ids=["windows", "heads first"])
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_the_batch_does_not_change_which_numbers_are_heads(tmp_path, core, batch):
+    """Two heads and four windows: at some batch every leading dim can be mistaken for another."""
+    rows = np.random.default_rng(2).normal(size=(4, 16, WIDTH)).astype(np.float32)
+    path = write(Embedded(core()), tmp_path / "m.pt", example=torch.zeros(2, 16, WIDTH))
+    report, truth_by_three = (measure(path, "--tensor", saved(tmp_path, rows), "--batch", b) for b in (batch, 3))
+    assert report["sites"][0]["query_heads"] == 2
+    for name in ("first_token_mass", "attention_entropy", "head_output_norm"):
+        found, expected = report["metrics"][name], truth_by_three["metrics"][name]
+        assert found["per_head"] == [pytest.approx(row, rel=1e-5) for row in expected["per_head"]]
+        assert found["per_sequence"] == pytest.approx(expected["per_sequence"], rel=1e-5)
 
 
 class CrossAttention(Attention):
