@@ -158,6 +158,9 @@ Value* before_transposition(Value* operand, Axes& axes, int rank) {
   return node->input(0);
 }
 
+/// The dim of the heads in [B, H, T, D] or [B, T, H, D].
+int head_dim_of(const Axes& axes) { return axes.rows == -3 || axes.columns == -3 ? -2 : -3; }
+
 /// Whether `value` is known where `node` stands: not one of a branch or loop that `node` is outside of.
 bool is_in_scope(const Value* value, const Node* node) {
   for (const jit::Block* block = node->owningBlock(); block != nullptr;
@@ -257,12 +260,12 @@ std::optional<Site> matrix_attention(const Normaliser& normaliser, std::string& 
   site.key_axes =
       keys_are_right ? Axes{product.right_free, product.right_inner} : Axes{product.left_free, product.left_inner};
   key = before_transposition(key, site.key_axes, product.rank);
-  site.key = before_repetition(key);
+  site.key = before_repetition(key, head_dim_of(site.key_axes));
   Value* value = ahead->is_left ? values.right : values.left;
   site.value_axes =
       ahead->is_left ? Axes{values.right_inner, values.right_free} : Axes{values.left_inner, values.left_free};
   value = before_transposition(value, site.value_axes, values.rank);
-  site.value = before_repetition(value);
+  site.value = before_repetition(value, head_dim_of(site.value_axes));
   site.output_axes = ahead->is_left ? Axes{values.out_left, values.out_right} : Axes{values.out_right, values.out_left};
   site.heads_first = heads_come_first(values.node->output());
   for (const Value* handed : {site.weights, site.scores, site.key, site.value})

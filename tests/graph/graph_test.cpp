@@ -234,6 +234,31 @@ graph(%k : Tensor, %shape : int[], %flat : int[]):
   CHECK(before_repetition(graph->outputs()[1])->debugName() == "k");
 }
 
+TEST_CASE("KV heads that were repeated behind the positions are seen, and exchanged with them", "[graph]") {
+  const auto graph = graph_of(R"(
+graph(%k : Tensor, %shape : int[], %flat : int[]):
+  %three : int = prim::Constant[value=3]()
+  %two : int = prim::Constant[value=2]()
+  %one : int = prim::Constant[value=1]()
+  %none : NoneType = prim::Constant()
+  %false : bool = prim::Constant[value=0]()
+  %u : Tensor = aten::unsqueeze(%k, %three)
+  %e : Tensor = aten::expand(%u, %shape, %false)
+  %r : Tensor = aten::reshape(%e, %flat)
+  %t : Tensor = aten::transpose(%r, %one, %two)
+  %i : Tensor = aten::repeat_interleave(%k, %two, %two, %none)
+  %j : Tensor = aten::transpose(%i, %two, %one)
+  return (%t, %j, %r))");
+  for (const std::size_t output : {0, 1}) {
+    torch::jit::Value* const heads = before_repetition(graph->outputs()[output]);
+    REQUIRE(op_name(heads->node()) == "transpose");
+    CHECK(heads->node()->input(0)->debugName() == "k");
+  }
+  CHECK(before_repetition(graph->outputs()[2], -2)->debugName() == "k");
+  CHECK(before_repetition(graph->outputs()[2]) == graph->outputs()[2]);  // its positions were repeated
+  graph->lint();
+}
+
 TEST_CASE("without logits the graph returns what enters the unembedding; with the last ones, one position", "[graph]") {
   const auto model = models::language_model();
   const at::Tensor ids = models::ids(2, 5);

@@ -75,6 +75,36 @@ class Repeated(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
+def repeated(x, heads):
+    """As Meta's llama: [B, T, G, D] -> [B, T, H, D]."""
+    return x[:, :, :, None, :].expand(-1, -1, -1, heads // x.size(2), -1).reshape(x.size(0), x.size(1), heads, x.size(3))
+
+
+class RepeatedBehindPositions(nn.Module):
+    """Repeated in [B, T, G, D], exchanged with the positions afterwards."""
+
+    def forward(self, q, k, v):
+        k, v = (repeated(x[:, :1].transpose(1, 2), q.size(1)).transpose(1, 2) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class RepeatedBehindPositionsEager(nn.Module):
+    def forward(self, q, k, v):
+        k = repeated(k[:, :1].transpose(1, 2), q.size(1)).transpose(1, 2)
+        v = v[:, :1].transpose(1, 2).repeat_interleave(2, dim=2).transpose(1, 2)
+        scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(q.size(-1))
+        return torch.matmul(torch.softmax(scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1) > 0, -1e9), -1), v)
+
+
+class RepeatedBehindPositionsEinsum(nn.Module):
+    def forward(self, q, k, v):
+        q, k, v = (x.transpose(1, 2) for x in (q, k[:, :1], v[:, :1]))
+        k, v = (x.repeat_interleave(2, dim=2) for x in (k, v))
+        scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(q.size(-1))
+        weights = torch.softmax(scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1) > 0, -1e9), -1)
+        return torch.einsum("bhqk,bkhd->bqhd", weights, v).transpose(1, 2)
+
+
 class Cross(nn.Module):
     """Attention to twelve states that are not the sequence."""
 
@@ -201,8 +231,9 @@ def test_one_head_without_a_dimension_for_heads_is_measured_or_refused_as_unsupp
     assert_agrees(measure(path, "--tokens", tokens), sites, streams)
 
 
-def test_kv_heads_are_counted_before_repetition(tmp_path, ids, tokens):
-    toy = Toy(Repeated())
+@pytest.mark.parametrize("core", [Repeated, RepeatedBehindPositions, RepeatedBehindPositionsEager, RepeatedBehindPositionsEinsum])
+def test_kv_heads_are_counted_before_repetition(tmp_path, ids, tokens, core):
+    toy = Toy(core())
     report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
     site = truth_of(toy, ids, causal(LENGTH))[0][0]
     first, _ = truth.first_and_others(site.key[:, :1])
