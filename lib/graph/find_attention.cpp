@@ -58,7 +58,7 @@ FoundAttention find_attention(torch::jit::Graph& graph) {
     if (!site) site = idioms::marked(node);
     if (!site) site = idioms::native(node);
     if (!site) site = idioms::softmax(node, &reason);
-    if (!site) site = idioms::sigmoid(node);
+    if (!site) site = idioms::sigmoid(node, &reason);
     if (!reason.op.empty()) found.left_alone.push_back(reason);
     if (!site) return;
     site->inside_branch = depth > 0;

@@ -41,10 +41,10 @@ struct Site {
   bool heads_first = false;  ///< B and H are merged as [H x B]
 };
 
-/// A softmax that is not measured, and why.
+/// A softmax, or a sigmoid between two products, that is not measured, and why.
 struct LeftAlone {
   std::string path, op, reason;
-  bool looks_like_attention = false;  ///< its scores are a product of two activations
+  bool looks_like_attention = false;  ///< its scores are made of a product of two activations
 };
 
 }  // namespace sinkscope

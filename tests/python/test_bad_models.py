@@ -110,6 +110,33 @@ class Difference(nn.Module):
         return (first - 0.5 * second) @ v
 
 
+class TalkingHeads(nn.Module):
+    """Scores of all heads are mixed before the softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(2, 2, bias=False)
+
+    def forward(self, q, k, v):
+        scores = self.mix((q @ k.transpose(-1, -2)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return torch.softmax(scores, -1) @ v
+
+
+class NormalisedSigmoid(nn.Module):
+    def forward(self, q, k, v):
+        weights = torch.sigmoid(q @ k.transpose(-1, -2))
+        return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+class TwoBlocks(nn.Module):
+    """One softmax over the scores of two memories."""
+
+    def forward(self, q, k, v):
+        scores = torch.cat([q @ k.transpose(-1, -2), q @ v.transpose(-1, -2)], -1)
+        near, far = torch.softmax(scores, -1).chunk(2, -1)
+        return near @ v + far @ k
+
+
 def test_a_model_without_attention_is_refused(tmp_path, kept, tokens):
     error = refused("measure", write(Mlp(), tmp_path / "m.pt"), "--tokens", tokens, "-o", kept, code=3)
     assert "found no attention" in error
@@ -135,6 +162,14 @@ def test_attention_that_is_not_recognised_is_listed_and_warned_of(tmp_path, toke
     assert [u["path"] for u in report["unmatched"]] == ["blocks.1.attention.core"] * 2
     assert {w["code"] for w in report["warnings"]} >= {"unmatched_softmax"}
     assert "aten::sub" in report["unmatched"][0]["reason"] and "aten::sub" in sinkscope("inspect", path).stdout
+
+
+@pytest.mark.parametrize(("core", "met"), [(TalkingHeads, "aten::linear"), (NormalisedSigmoid, "aten::"), (TwoBlocks, "aten::cat")])
+def test_attention_beyond_an_operator_that_is_not_followed_is_warned_of(tmp_path, tokens, core, met):
+    report = measure(write(Toy(Sdpa(), core()), tmp_path / "m.pt"), "--tokens", tokens)
+    assert len(report["sites"]) == 1
+    assert [(u["path"], met in u["reason"]) for u in report["unmatched"]] == [("blocks.1.attention.core", True)]
+    assert sum(w["code"] == "unmatched_softmax" for w in report["warnings"]) == 1
 
 
 class Dropout(nn.Module):

@@ -6,6 +6,7 @@
 
 #include "graph/idioms/idioms.h"
 #include "graph/matrix_attention.h"
+#include "graph/resemblance.h"
 #include "graph/walk.h"
 
 namespace sinkscope::idioms {
@@ -58,6 +59,10 @@ std::optional<Site> softmax(Node* node, LeftAlone* reason) {
     if (site) site->info.pattern = "softmax";
   }
   if (!site && goes_to_topk(node->output())) return left_alone(false, "router: output goes to topk");
+  if (!site && problem.empty() && resembles_attention(scores, node->output()))
+    return left_alone(true, fmt::format("a product of two activations lies behind its scores, but beyond {}, through "
+                                        "which it is not followed",
+                                        origin_of(scores)));
   if (!site && problem.empty()) {
     bool learned = false;
     score_product_behind(scores, &learned);
