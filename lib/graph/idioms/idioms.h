@@ -36,8 +36,8 @@ struct LearnedSink {
 };
 std::optional<LearnedSink> learned_sink_scores(torch::jit::Value* scores);
 
-/// Sigmoid of a product of two activations, multiplied with a value tensor. `reason`, if not null, receives why one that
-/// resembles attention is not this; gates are not worth a word.
+/// Sigmoid of a product of two activations, multiplied with a value tensor. `reason`, if not null, receives why one
+/// that resembles attention is not this; gates are not worth a word.
 std::optional<Site> sigmoid(torch::jit::Node* node, LeftAlone* reason);
 
 /// aten::_native_multi_head_attention and aten::_transformer_encoder_layer_fwd.
