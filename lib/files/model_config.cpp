@@ -113,7 +113,8 @@ class Normalised {
         const auto common = std::find_if(kCommonNames.begin(), kCommonNames.end(),
                                          [&, name = key](const auto& row) { return row.first == name; });
         const std::string name(common == kCommonNames.end() ? std::string_view(key) : common->second);
-        if (matters(name)) values[name] = {key, value};
+        // Where two spellings stand side by side, null is the one that is not used.
+        if (matters(name) && !(value.is_null() && values.contains(name))) values[name] = {key, value};
       }
     }
   }
@@ -159,8 +160,10 @@ class Normalised {
     fill("num_key_value_heads", heads);
     fill("head_dim", heads > 0 ? width / heads : 0);
     fill("intermediate_size", 4 * width);
-    if (const auto use = values.find("use_sliding_window"); use != values.end() && use->second.value == false)
+    if (const auto use = values.find("use_sliding_window"); use != values.end() && use->second.value == false) {
       if (const auto window = values.find("sliding_window"); window != values.end()) window->second.value = nullptr;
+      values.erase("max_window_layers");  // which layers have the window that none has
+    }
   }
 };
 

@@ -89,6 +89,22 @@ TEST_CASE("null stands for what the library derives", "[files]") {
             .empty());
 }
 
+TEST_CASE("which layers have a window is compared only where a window is used", "[files]") {
+  const std::string there = R"({"use_sliding_window": false, "sliding_window": 32768, "max_window_layers": 24})";
+  CHECK(
+      differences(there, R"({"use_sliding_window": false, "sliding_window": null, "max_window_layers": 28})").empty());
+  CHECK(differences(there, R"({"use_sliding_window": true, "sliding_window": 4096, "max_window_layers": 28})") ==
+        "sliding_window: null / 4096; use_sliding_window: false / true");
+  CHECK(differences(R"({"use_sliding_window": true, "max_window_layers": 24})",
+                    R"({"use_sliding_window": true, "max_window_layers": 28})") == "max_window_layers: 24 / 28");
+}
+
+TEST_CASE("a spelling that is null gives way to the one beside it", "[files]") {
+  const std::string model = R"({"hidden_activation": "gelu_pytorch_tanh"})";
+  CHECK(differences(R"({"hidden_act": "gelu_pytorch_tanh", "hidden_activation": null})", model).empty());
+  CHECK(differences(R"({"hidden_activation": null, "hidden_act": "gelu_pytorch_tanh"})", model).empty());
+}
+
 TEST_CASE("a configuration that is no JSON object is refused by name", "[files]") {
   const TemporaryFolder folder;
   for (const char* text : {"", "[]", "{"}) {

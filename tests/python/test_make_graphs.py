@@ -1,10 +1,14 @@
 """configs/graphs/: the graphs that ship are those that make_graphs.py makes, of the sizes that their authors published."""
 
+import json
 import re
 
 import make_graphs
 import pytest
 import torch
+from measuring import MEASURES, refused, write_tokens
+from public_configs import PUBLIC
+from safetensors.torch import save_file
 from sinkscope_export import operators  # noqa: F401  registers what the graphs use
 from sinkscope_export.model_file import read_metadata
 from support import run_script
@@ -58,3 +62,19 @@ def test_an_unknown_name_is_a_usage_error(tmp_path):
     result = run_script("make_graphs.py", "gpt5", "-o", tmp_path)
     assert result.returncode == 2
     assert "no graph named gpt5" in result.stderr
+
+
+@pytest.mark.skipif(not MEASURES, reason="the program is not built")
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_graph_takes_the_public_configuration_of_its_own_model_and_no_other(name, tmp_path):
+    """The refusal is about the tensors, which are not there; the configuration beside them is read first."""
+    save_file({"none.of.the.model": torch.zeros(1)}, tmp_path / "model.safetensors")
+    tokens = write_tokens(tmp_path / "t.jsonl", [[1, 2, 3]])
+    arguments = ("measure", make_graphs.OUTPUT / f"{name}.pt", "--weights", tmp_path, "--tokens", tokens)
+    # As its authors published it, and as fine-tuning with today's library writes it.
+    for config in (PUBLIC[name], read_metadata(make_graphs.OUTPUT / f"{name}.pt")["config"]):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert "the tensors do not fit the model" in refused(*arguments, code=3)
+    other = next(config for model, config in PUBLIC.items() if model != name and config["model_type"] != PUBLIC[name]["model_type"])
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    assert "is of another computation" in refused(*arguments, code=3)
