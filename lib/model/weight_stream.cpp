@@ -17,6 +17,7 @@ namespace sinkscope {
 namespace {
 
 std::mutex registry_mutex;
+/// By plan.
 std::map<std::int64_t, WeightStream*>& registry() {
   static std::map<std::int64_t, WeightStream*> streams;
   return streams;
@@ -33,11 +34,12 @@ struct Read {
 struct WeightStream::State {
   explicit State(at::Device on) : device(on) {}
 
-  std::int64_t id = 0;
   const at::Device device;
   MatchedWeights weights;
   std::map<std::string, const WeightMatch*> by_name;
-  std::vector<std::string> plan;
+  std::map<std::int64_t, std::vector<std::string>> plans;
+  std::int64_t running = 0;                        ///< number of the plan that was fetched from last
+  const std::vector<std::string>* plan = nullptr;  ///< that plan; changes only while nothing is read
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -50,7 +52,7 @@ struct WeightStream::State {
   bool stop = false;
   std::thread reader;
 
-  const WeightMatch& match(std::int64_t step) const { return *by_name.at(plan.at(static_cast<std::size_t>(step))); }
+  const WeightMatch& match(std::int64_t step) const { return *by_name.at(plan->at(static_cast<std::size_t>(step))); }
 
   std::int64_t bytes(std::int64_t step) const {
     const WeightMatch& m = match(step);
@@ -58,7 +60,7 @@ struct WeightStream::State {
   }
 
   bool may_read() const {
-    if (idle || next >= std::ssize(plan)) return false;
+    if (idle || next >= std::ssize(*plan)) return false;
     return next <= wanted || ready.empty() || ready_bytes + bytes(next) <= kReadAhead;
   }
 
@@ -110,19 +112,13 @@ struct WeightStream::State {
 };
 
 WeightStream::WeightStream(at::Device device) : state_(std::make_unique<State>(device)) {
-  {
-    static std::int64_t last_id = 0;
-    const std::lock_guard lock(registry_mutex);
-    state_->id = ++last_id;
-    registry()[state_->id] = this;
-  }
   state_->reader = std::thread([state = state_.get()] { state->run(); });
 }
 
 WeightStream::~WeightStream() {
   {
     const std::lock_guard lock(registry_mutex);
-    registry().erase(state_->id);
+    for (const auto& [number, steps] : state_->plans) registry().erase(number);
   }
   {
     const std::lock_guard lock(state_->mutex);
@@ -146,18 +142,31 @@ std::set<std::string> WeightStream::parameters() const {
   return names;
 }
 
-void WeightStream::set_plan(std::vector<std::string> plan) {
-  std::unique_lock lock(state_->mutex);
-  state_->halt(lock);
-  for (const std::string& name : plan)
-    if (!state_->by_name.contains(name))
-      throw InputError(fmt::format("{}: is in no checkpoint that is streamed", name));
-  state_->plan = std::move(plan);
+std::int64_t WeightStream::new_plan() {
+  static std::int64_t last = 0;
+  const std::scoped_lock lock(registry_mutex, state_->mutex);
+  registry()[++last] = this;
+  state_->plans[last];
+  return last;
 }
 
-at::Tensor WeightStream::fetch(std::int64_t step) {
+void WeightStream::set_plan(std::int64_t plan, std::vector<std::string> steps) {
+  std::unique_lock lock(state_->mutex);
+  state_->halt(lock);
+  for (const std::string& name : steps)
+    if (!state_->by_name.contains(name))
+      throw InputError(fmt::format("{}: is in no checkpoint that is streamed", name));
+  state_->plans.at(plan) = std::move(steps);
+}
+
+at::Tensor WeightStream::fetch(std::int64_t plan, std::int64_t step) {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
+  if (plan != s.running) {  // another graph runs: what was read ahead is not its next
+    s.halt(lock);
+    s.plan = &s.plans.at(plan);
+    s.running = plan;
+  }
   s.drop_before(step);
   s.wanted = step;
   const bool coming = s.ready.contains(step) || step == s.next || (s.reading && step == s.next - 1);
@@ -178,11 +187,9 @@ at::Tensor WeightStream::fetch(std::int64_t step) {
   return done.value;
 }
 
-std::int64_t WeightStream::id() const { return state_->id; }
-
-WeightStream& WeightStream::find(std::int64_t id) {
+WeightStream& WeightStream::find(std::int64_t plan) {
   const std::lock_guard lock(registry_mutex);
-  const auto it = registry().find(id);
+  const auto it = registry().find(plan);
   if (it == registry().end()) throw std::logic_error("no weight stream of that number");
   return *it->second;
 }

@@ -14,9 +14,9 @@
 
 namespace sinkscope {
 
-/// Reads parameters ahead of their use, in a thread of its own. A run fetches steps 0, 1, 2, ... of the plan; steps may
-/// be left out (a branch not taken) and the plan may begin again. What is read and not yet fetched holds at most
-/// kReadAhead bytes or, where a single parameter is larger, that one.
+/// Reads parameters ahead of their use, in a thread of its own. Each graph has a plan, and a run of it fetches steps
+/// 0, 1, 2, ... of that; steps may be left out (a branch not taken) and the plan may begin again. What is read and not
+/// yet fetched holds at most kReadAhead bytes or, where a single parameter is larger, that one.
 class WeightStream {
  public:
   static constexpr std::int64_t kReadAhead = std::int64_t{1} << 28;
@@ -30,16 +30,17 @@ class WeightStream {
   void open(MatchedWeights weights);
   /// Names of the parameters that open() was given.
   std::set<std::string> parameters() const;
+
+  /// Adds an empty plan. Its number finds this object while it lives: an operator of a graph has no other way to it.
+  std::int64_t new_plan();
   /// The parameter of each step. Call open() first. Throws InputError for a name that it was not given.
-  void set_plan(std::vector<std::string> plan);
+  void set_plan(std::int64_t plan, std::vector<std::string> steps);
 
   /// The parameter of a step, on the device. Waits until it has been read. Throws what reading it threw.
-  at::Tensor fetch(std::int64_t step);
+  at::Tensor fetch(std::int64_t plan, std::int64_t step);
 
-  /// A number that finds this object while it lives: an operator of a graph has no other way to it.
-  std::int64_t id() const;
-  /// Throws std::logic_error if there is none of that number.
-  static WeightStream& find(std::int64_t id);
+  /// The stream of a plan. Throws std::logic_error if there is none of that number.
+  static WeightStream& find(std::int64_t plan);
 
  private:
   struct State;

@@ -10,9 +10,10 @@
 namespace sinkscope {
 namespace {
 
+/// `stream` is the number of the graph's plan.
 at::Tensor fetch_parameter(std::int64_t stream, std::int64_t step) {
   try {
-    return WeightStream::find(stream).fetch(step);
+    return WeightStream::find(stream).fetch(stream, step);
   } catch (...) {
     keep_problem(std::current_exception());  // the interpreter would lose its class
     throw;

@@ -5,7 +5,8 @@ import pytest
 import torch
 import toys
 import truth
-from measuring import MEASURES, measure, refused, write_tokens
+from graph_only import write_pair
+from measuring import MEASURES, measure, refused, sinkscope, write_tokens
 from torch import nn
 from toys import BATCH, LENGTH, ids_of, write
 
@@ -127,6 +128,17 @@ def test_encoder_layers_on_the_fast_path_agree_with_float64(tmp_path, ids, token
         ("layers.0", 0, mask), ("layers.1", 1, mask)]
     assert {(s["pattern"], s["measured_by"]) for s in report["sites"]} == {("encoder_layer", "fused")}
     assert report["verify"]["logits_bit_identical"] is True
+
+
+def test_streamed_parameters_are_those_of_the_graph_that_runs(tmp_path, tokens):
+    """The tap beside the operator uses its projections too, so the tapped graph fetches more than the plain one."""
+    stored, graph, weights = write_pair(Encoder().eval(), tmp_path / "pair")
+    expected = measure(stored, "--tokens", tokens, "--verify")
+    streamed = measure(graph, "--weights", weights, "--stream-weights", "--tokens", tokens, "--verify")
+    assert streamed["metrics"] == expected["metrics"]
+    assert streamed["verify"]["logits_bit_identical"] is True
+    command = ("bench", graph, "--weights", weights, "--stream-weights", "--tokens", tokens, "--runs", 1, "--json")
+    assert sinkscope(*command).returncode == 0
 
 
 def test_padding_that_the_fast_path_is_told_of_hides_keys(tmp_path, ids):
