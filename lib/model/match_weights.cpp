@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "config/selection.h"
+#include "files/ignored_tensors.h"
 #include "files/legacy_tensors.h"
 #include "model/assemble.h"
 #include "model/check_config.h"
@@ -71,8 +72,9 @@ class Matcher {
       : model_(model), request_(request), checkpoint_(std::make_shared<const Checkpoint>(request.path)) {
     for (const auto& p : model.module.named_parameters()) slots_.push_back({p.name, p.value, true});
     for (const auto& b : model.module.named_buffers()) slots_.push_back({b.name, b.value, false});
-    if (model.metadata.is_object() && model.metadata.contains("weight_map"))
-      map_ = parse_weight_map(model.metadata.at("weight_map"));
+    if (!model.metadata.is_object()) return;
+    if (model.metadata.contains("weight_map")) map_ = parse_weight_map(model.metadata.at("weight_map"));
+    if (model.metadata.contains("ignored_tensors")) ignored_ = IgnoredTensors(model.metadata.at("ignored_tensors"));
   }
 
   MatchedWeights run() {
@@ -197,15 +199,19 @@ class Matcher {
   }
 
   void check_unused() {
+    std::map<std::string, int> fills;  // tensor -> parameters that it is
+    for (const auto& [name, recipe] : recipes_)
+      if (recipe.op == Recipe::Op::tensor) ++fills[recipe.name];
     for (const TensorView* tensor : checkpoint_->tensors()) {
       if (used_.contains(tensor->name) || matches_any(request_.allow_unexpected, tensor->name)) continue;
-      if (legacy_tensor(*tensor)) continue;
+      if (legacy_tensor(*tensor) || ignored_.contains(tensor->name)) continue;
       // A copy of a tied tensor under the parameter's own name.
       const auto own = std::find_if(recipes_.begin(), recipes_.end(), [&](const auto& entry) {
+        if (entry.second.op != Recipe::Op::tensor || fills.at(entry.second.name) < 2) return false;
         return entry.first == tensor->name || of_names_.in_file(entry.first) == tensor->name ||
                (tensor->name.find('.') != std::string::npos && entry.first.ends_with("." + tensor->name));
       });
-      if (own != recipes_.end() && own->second.op == Recipe::Op::tensor) {
+      if (own != recipes_.end()) {
         if (!same_bytes(*tensor, *checkpoint_->find(own->second.name)))
           problems_.add("tied", fmt::format("{} and {} are one tensor in the model, but differ in the file",
                                             tensor->name, own->second.name));
@@ -229,6 +235,7 @@ class Matcher {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::vector<Slot> slots_, missing_;
   WeightMap map_;
+  IgnoredTensors ignored_;
   Naming of_names_;                                  ///< of parameters that the map does not know
   std::unordered_map<std::string, Recipe> recipes_;  ///< by parameter
   std::vector<WeightMatch> matches_;
