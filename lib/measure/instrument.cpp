@@ -75,12 +75,17 @@ void list_unmatched(InstrumentedModel& model, const std::vector<LeftAlone>& left
   }
 }
 
-void check_sites(const InstrumentedModel& model, const FoundAttention& found, const MeasureConfig& config) {
+void check_sites(InstrumentedModel& model, const FoundAttention& found, const MeasureConfig& config) {
   const std::string& path = model.loaded.path;
-  if (config.expect_sites && *config.expect_sites != static_cast<std::int64_t>(found.sites.size()))
+  const std::int64_t count = std::ssize(found.sites);
+  if (config.expect_sites && *config.expect_sites != count)
     throw InputError(
         fmt::format("{}: {} attention sites found, --expect-sites says {}. `sinkscope inspect {}` lists them.", path,
-                    found.sites.size(), *config.expect_sites, path));
+                    count, *config.expect_sites, path));
+  if (const auto counted = model.loaded.attention_sites(); counted.value_or(count) != count && !config.expect_sites)
+    model.warnings.push_back({"site_count", fmt::format("{} attention sites found, {} counted when the model was "
+                                                        "exported. `sinkscope inspect` lists those found.",
+                                                        count, *counted)});
   if (!found.sites.empty()) return;
   std::string softmaxes;
   for (const LeftAlone& s : found.left_alone) softmaxes += fmt::format("\n  {} in '{}': {}", s.op, s.path, s.reason);
@@ -141,11 +146,13 @@ std::vector<std::string> own_operators(torch::jit::Graph& graph) {
   return {names.begin(), names.end()};
 }
 
-/// Reads parameters at their use, if that was asked for. Last of all rewrites: the others look for parameters.
+/// Reads parameters at their use. Last, as other rewrites look for them; by a plan a graph, as taps may use them too.
 void stream(InstrumentedModel& model) {
   if (!model.stream) return;
-  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()})
-    model.stream->set_plan(stream_parameters(*graph, model.stream->id(), model.stream->parameters()));
+  for (auto* graph : {model.plain_graph.get(), model.tapped_graph.get()}) {
+    const std::int64_t plan = model.stream->new_plan();
+    model.stream->set_plan(plan, stream_parameters(*graph, plan, model.stream->parameters()));
+  }
 }
 
 /// Parameters and buffers, but no placeholder: it would be filled with its one element.

@@ -175,6 +175,8 @@ bool is_out_of_memory(const std::exception& error) {
 
 std::optional<std::int64_t> LoadedModel::vocabulary() const { return integer_at(metadata, {"vocabulary"}); }
 
+std::optional<std::int64_t> LoadedModel::attention_sites() const { return integer_at(metadata, {"attention_sites"}); }
+
 std::optional<std::int64_t> LoadedModel::positions() const {
   if (const auto value = integer_at(metadata, {"positions"})) return value;
   for (const char* key : {"max_position_embeddings", "n_positions", "max_seq_len", "positions"})

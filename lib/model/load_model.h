@@ -24,6 +24,7 @@ struct LoadedModel {
   bool external_storage_tells_twins = true;
 
   std::optional<std::int64_t> vocabulary() const;
+  std::optional<std::int64_t> attention_sites() const;  ///< what the exporter counted in one run
   std::optional<std::int64_t> positions()
       const;  ///< longest sequence that the position table or the configuration allows
 };

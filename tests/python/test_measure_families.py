@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import truth
-from measuring import MEASURES, measure, write_tokens
+from measuring import MEASURES, codes, measure, write_tokens
 from safetensors.numpy import save_file
 from sinkscope_export.families import random_inputs, task_of
 from support import run_script
@@ -105,6 +105,7 @@ class Case:
         verify = ("--verify",) if family in CACHED else ()
         self.report = measure(folder / "m.pt", *source, *weights, *verify)
         self.metrics, self.sites = self.report["metrics"], self.report["sites"]
+        assert "site_count" not in codes(self.report)
         self.seen = Observed(self.model, self.inputs)
         families_table.record(family, form, self.sites)
 
