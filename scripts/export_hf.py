@@ -64,10 +64,7 @@ def export(arguments: argparse.Namespace) -> None:
     samples = samples_of(arguments, tokenizer, getattr(text, "vocab_size", None))
     if samples and task.input != "tokens":
         raise usage_error(f"{config.model_type} takes pixels; --text and --tokens are for token models")
-    longest = max(map(len, samples), default=0)
-    positions = getattr(text, "max_position_embeddings", None)
-    if positions and longest > positions:
-        raise usage_error(f"a sample has {longest} tokens, the model {positions} positions; lower --length")
+    export_model.check_sample_lengths(samples, getattr(text, "max_position_embeddings", None))
     metadata = {
         "bos": tokenizer.bos if tokenizer and tokenizer.bos_id is not None
         else {"id": getattr(text, "bos_token_id", None), "added_by_tokenizer": False},

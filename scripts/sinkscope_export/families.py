@@ -37,6 +37,7 @@ class Task:
     mapping: dict
     input: str  # "tokens" or "tensor", as in the metadata
     call: Callable[[nn.Module, Tensor], Tensor]
+    trust_remote_code: bool = False  # whether Python code that a model brings may run
 
 
 TASKS = {

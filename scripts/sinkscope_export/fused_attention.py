@@ -27,7 +27,13 @@ class Inexpressible(Exception):
 
 def positions_of(model: PreTrainedModel) -> int | None:
     """The longest sequence the model is made for; None where it has no such limit."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    text = model.config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    for name, module in model.named_modules():
+        # RoBERTa and its kin number positions from behind the padding's row of the table.
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            positions = min(positions or module.num_embeddings, module.num_embeddings - module.padding_idx - 1)
+    return positions
 
 
 @dataclass(frozen=True)

@@ -32,21 +32,21 @@ def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
         raise ScriptError(f"{file}: the weights are quantised; export a float checkpoint of the model")
     if "auto_map" in content and not trust_remote_code:
         raise ScriptError(f"{file}: the model brings its own Python code; read it, then give --trust-remote-code")
+    if "auto_map" in content and file.name == "config.json":
+        path = file.parent  # where the code is looked for
     try:
         return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ScriptError(f"{file}: {first_line(error)}") from None
 
 
-def load_model(
-    directory: Path, config: PreTrainedConfig, task: Task, dtype: torch.dtype | None, *, trust_remote_code: bool
-) -> PreTrainedModel:
+def load_model(directory: Path, config: PreTrainedConfig, task: Task, dtype: torch.dtype | None) -> PreTrainedModel:
     """The model in eval mode with its family's own eager attention; dtype None keeps the checkpoint's."""
     weight_files(directory)
     try:
         model, loading = task.auto_class.from_pretrained(
             directory, config=config, dtype=dtype or "auto", attn_implementation="eager", local_files_only=True,
-            use_safetensors=True, output_loading_info=True, trust_remote_code=trust_remote_code,
+            use_safetensors=True, output_loading_info=True, trust_remote_code=task.trust_remote_code,
         )
     except Exception as error:  # transformers raises many kinds for damaged or unsupported directories
         raise ScriptError(f"{directory}: cannot be loaded: {first_line(error)}") from None
@@ -60,7 +60,10 @@ def random_model(config: PreTrainedConfig, task: Task, dtype: torch.dtype | None
     """A model with the configuration's own random initialisation, for people without weights."""
     torch.manual_seed(seed)
     try:
-        model = task.auto_class.from_config(config, attn_implementation="eager", dtype=dtype or config.dtype or torch.float32)
+        model = task.auto_class.from_config(
+            config, attn_implementation="eager", dtype=dtype or config.dtype or torch.float32,
+            trust_remote_code=task.trust_remote_code,
+        )
     except Exception as error:
         raise ScriptError(f"{config.model_type}: the configuration gives no model: {first_line(error)}") from None
     return model.eval()

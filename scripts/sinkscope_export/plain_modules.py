@@ -1,4 +1,4 @@
-"""What a trace cannot hold, in a form that it can: custom autograd functions and data-dependent loops over experts."""
+"""What a trace cannot hold, in a form that it can: custom autograd functions, data-dependent loops over experts, names."""
 
 import contextlib
 import inspect
@@ -50,6 +50,20 @@ def plain_autograd_functions(model: nn.Module) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for function in _autograd_functions(model).values():
             stack.enter_context(mock.patch.object(function, "apply", plain(function)))
+        yield
+
+
+@contextlib.contextmanager
+def plain_class_names(model: nn.Module) -> Iterator[None]:
+    """Within, classes of code that the model brought are in modules whose names TorchScript can read.
+
+    transformers names such a module by hashes, which may begin with a digit, and by the directory that it lay in.
+    """
+    brought = "transformers_modules."
+    with contextlib.ExitStack() as stack:
+        for kind in {type(module) for module in model.modules()}:
+            if kind.__module__.startswith(brought):
+                stack.enter_context(mock.patch.object(kind, "__module__", brought + kind.__module__.rpartition(".")[2]))
         yield
 
 

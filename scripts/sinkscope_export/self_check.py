@@ -2,7 +2,8 @@
 
 A file is compared with the model it was made from, where that has weights; and a small random twin of the configuration goes
 through the same export, its weights put back through the weight map, because real weights may hide what a random twin shows
-(windows beyond the check's length) and small random ones hide soft caps and sinks.
+(windows beyond the check's length) and small random ones hide soft caps and sinks. The twin is also compared at a long length,
+because a trace keeps the branch that a short sequence took.
 """
 
 import tempfile
@@ -11,20 +12,24 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
 from . import huggingface
+from .count_attention import attention_sites
 from .families import LOCAL_SIZES, PREFIX, Task, Wrapped, random_inputs
 from .files import ScriptError
 from .fused_attention import positions_of
 from .trace import write_traced
-from .twin import twin_of
+from .twin import SCALED_FROM, first_positions, twin_of
 from .weight_map import Recipe, checkpoint_shapes, made, weight_map
 
 LONGEST_CHECK = 2048  # tokens; eager attention of a longer check would need more memory than the model
 FLOAT32_TOLERANCE = 1e-4  # of the largest |logit|; a feature that got lost shows as .01 to 1
+
+
+class Mismatch(ScriptError):
+    """An exported file does not say what its model says."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +50,6 @@ class Check:
         shape = f"batch {self.shape[0]}, " + (f"length {self.shape[1]}" if len(self.shape) == 2 else f"pixels {self.shape[1:]}")
         return (f"self-check of {self.subject}, {shape}: logits differ by {self.error:.1e} from the original"
                 f" (largest {self.largest:.3g}, allowed {self.allowed:.1e})")
-
-
-class CountAttention(TorchDispatchMode):
-    """Counts softmaxes over [..., Q, K] with as many keys as queries, or one more (a learned sink), and fused calls."""
-
-    def __init__(self):
-        super().__init__()
-        self.sites = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        name = function.__name__
-        if name.startswith("_scaled_dot_product"):
-            self.sites += 1
-        elif name.startswith("_softmax.") or name.startswith("_safe_softmax."):
-            shape = arguments[0].shape
-            self.sites += len(shape) >= 3 and shape[-1] - shape[-2] in (0, 1)
-        return function(*arguments, **(keywords or {}))
-
-
-def attention_sites(module: nn.Module, inputs: Tensor) -> int:
-    with torch.no_grad(), CountAttention() as count:
-        module(inputs)
-    return count.sites
 
 
 def check_shapes(config: PreTrainedConfig, positions: int | None) -> list[tuple[int, int]]:
@@ -97,7 +79,7 @@ def compare(subject: str, file: nn.Module, original: PreTrainedModel, task: Task
     with torch.no_grad():
         counted = [attention_sites(module, inputs[0]) for module in (file, wrapped)]
         if counted[0] != counted[1] or not counted[0]:
-            raise ScriptError(f"{subject} has {counted[0]} attention sites, the original {counted[1]}; nothing was written")
+            raise Mismatch(f"{subject} has {counted[0]} attention sites, the original {counted[1]}")
         outputs = [(file(values).float(), wrapped(values).float()) for values in inputs]
         if dtype != torch.float32:
             original.float()
@@ -124,8 +106,46 @@ def fill(module: torch.jit.ScriptModule, recipes: dict[str, Recipe], tensors: di
         setattr(owner, leaf, nn.Parameter(made(recipe, tensors).contiguous(), requires_grad=False))
 
 
-def check_twin(config: PreTrainedConfig, task: Task, wanted: str, *, graph_only: bool) -> list[Check]:
-    """Exports the configuration's twin the same way, fills the file through its weight map and compares it."""
+def compare_long(file: nn.Module, config: PreTrainedConfig, task: Task, length: int) -> Check | None:
+    """Compares a twin's file with a twin that has seen no other sequence, by the median token: a router's choice may flip.
+
+    None where the twin itself cannot run so long a sequence: some configurations do not say what bounds it.
+    """
+    twin = twin_of(config, task)
+    twin.set_experts_implementation("eager")
+    inputs = random_inputs(twin.config, task, 1, length)
+    with torch.no_grad():
+        try:
+            eager = Wrapped(twin, task.call)(inputs)
+        except Exception:
+            return None
+        try:
+            found = file(inputs)
+        except RuntimeError as error:
+            raise Mismatch(f"the file of a small random twin fails at {length} tokens: {huggingface.first_line(error)}") from None
+    largest = float(eager.abs().max())
+    return Check("a small random twin", tuple(inputs.shape), _typical(found, eager), largest, FLOAT32_TOLERANCE * largest)
+
+
+def check_lengths(file: nn.Module, config: PreTrainedConfig, task: Task, positions: int | None) -> tuple[list[Check], int | None]:
+    """Checks at the longest affordable length, and the bound on sequences where only positions are scaled otherwise there."""
+    if task.input != "tokens":
+        return [], None
+    check = compare_long(file, config, task, min(positions or LONGEST_CHECK, LONGEST_CHECK))
+    if check is None:
+        return [], None
+    bound = None if check.ok else first_positions(config)
+    if bound is None or check.shape[1] <= SCALED_FROM:
+        return [check], None
+    shorter = compare_long(file, config, task, min(bound, SCALED_FROM))
+    return [shorter or check], bound
+
+
+def check_twin(config: PreTrainedConfig, task: Task, wanted: str, *, graph_only: bool) -> tuple[list[Check], int | None]:
+    """Exports the configuration's twin the same way, fills the file through its weight map and compares it.
+
+    Also returns the longest sequence for which a file holds, where it holds for short ones only.
+    """
     twin = twin_of(config, task)
     huggingface.parameters_of_buffers(twin)
     tensors = revert_weight_conversion(twin, {n: t for n, t in twin.state_dict().items() if n not in twin.all_tied_weights_keys})
@@ -139,4 +159,6 @@ def check_twin(config: PreTrainedConfig, task: Task, wanted: str, *, graph_only:
         write_traced(source, task, wanted, path, lambda attention: {})
         file = torch.jit.load(str(path), map_location="cpu")
     fill(file, recipes, tensors)
-    return compare("a small random twin", file, twin, task)
+    checks = compare("a small random twin", file, twin, task)
+    long_checks, bound = check_lengths(file, config, task, positions_of(twin))
+    return checks + long_checks, bound

@@ -8,23 +8,27 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .count_attention import attention_sites
 from .families import Task, Wrapped, random_inputs
 from .files import USAGE, ScriptError
 from .fused_attention import Call, FusedAttention, Inexpressible
 from .huggingface import first_line
 from .model_file import write_model_file
-from .plain_modules import plain_autograd_functions, use_plain_experts
+from .plain_modules import plain_autograd_functions, plain_class_names, use_plain_experts
 
 TRACE_LENGTHS = (11, 13, 17, 19, 23)
 
 
 @dataclass(frozen=True)
 class Attention:
-    """name: fused, sdpa or eager; reason: why not fused, where that was wanted; calls: of one forward, where fused."""
+    """name: fused, sdpa or eager; reason: why not fused, where that was wanted; calls: of one forward, where fused; sites:
+    attention calls of any kind in one forward, where that has been run.
+    """
 
     name: str
     reason: str | None = None
     calls: tuple[Call, ...] = ()
+    sites: int | None = None
 
     @property
     def needs_operators(self) -> bool:
@@ -50,8 +54,7 @@ def choose_attention(model: PreTrainedModel, task: Task, wanted: str) -> Attenti
     fused = FusedAttention(model)
     reason = None
     try:
-        with torch.no_grad():
-            Wrapped(model, task.call)(trace_input(model, task))
+        sites = attention_sites(Wrapped(model, task.call), trace_input(model, task))
         if not fused.calls:
             reason = "the family does not go through transformers' attention interface"
     except Inexpressible as error:
@@ -60,7 +63,7 @@ def choose_attention(model: PreTrainedModel, task: Task, wanted: str) -> Attenti
         reason = f"the family makes its masks itself ({first_line(error)})"
     if reason is None:
         fused.learned()
-        return Attention("fused", calls=tuple(fused.calls))
+        return Attention("fused", calls=tuple(fused.calls), sites=sites)
     model.set_attn_implementation("eager")
     return Attention("eager", reason)
 
@@ -72,7 +75,7 @@ def write_traced(
     use_plain_experts(model)
     attention = choose_attention(model, task, wanted)
     try:
-        with torch.no_grad(), plain_autograd_functions(model):
+        with torch.no_grad(), plain_autograd_functions(model), plain_class_names(model):
             traced = torch.jit.trace(Wrapped(model, task.call).eval(), trace_input(model, task), check_trace=False)
         content = metadata(attention)
         write_model_file(traced, content, path, packed=content.get("parameters") == "external")

@@ -15,6 +15,8 @@ from .files import ScriptError
 
 LOCAL = 16  # longest window or chunk of a twin
 VOCABULARY = 256
+FIRST_POSITIONS = "original_max_position_embeddings"
+SCALED_FROM = 256  # positions of a twin from which they are scaled, where a configuration says from which
 SMALL = 20_000_000  # parameters; a configuration below that is its own twin but for windows, chunks and vocabulary
 
 
@@ -33,9 +35,23 @@ def _set(config: PreTrainedConfig, name: str, value) -> None:
         setattr(config, name, value)
 
 
+def _scalings(config: PreTrainedConfig) -> list[dict]:
+    """Where a configuration says from which length on positions are scaled in another way."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    found = [vars(config), *([rope] if "rope_type" in rope else rope.values())]
+    return [values for values in found if isinstance(values, dict) and isinstance(values.get(FIRST_POSITIONS), int)]
+
+
+def first_positions(config: PreTrainedConfig) -> int | None:
+    """The longest sequence whose positions are scaled as those of short ones; None where all are."""
+    return min((values[FIRST_POSITIONS] for values in _scalings(config.get_text_config())), default=None)
+
+
 def _shortened(config: PreTrainedConfig) -> PreTrainedConfig:
     """Windows, chunks, vocabulary and special ids of a twin."""
     config = deepcopy(config)
+    for values in _scalings(config.get_text_config()):
+        values[FIRST_POSITIONS] = min(values[FIRST_POSITIONS], SCALED_FROM)
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
         for name in LOCAL_SIZES:
             if isinstance(getattr(part, name, None), int):
@@ -80,7 +96,9 @@ def _narrowed(config: PreTrainedConfig) -> PreTrainedConfig:
     _fewer_heads(text)
     # Through the constructor again: some configurations derive one key from another there.
     content = config.to_dict()
-    return type(config).from_dict(content)
+    again = type(config).from_dict(content)
+    again.name_or_path = config.name_or_path  # where code that the model brings is found
+    return again
 
 
 def enlarge(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
@@ -109,8 +127,8 @@ def twin_of(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
     for change in candidates:
         try:
             twin = enlarge(huggingface.random_model(change(config), task, torch.float32, seed=0))
-            with torch.no_grad():
-                Wrapped(twin, task.call)(random_inputs(twin.config, task, 2, 3))
+            with torch.no_grad():  # a copy: some families change themselves when they see a short sequence
+                Wrapped(deepcopy(twin), task.call)(random_inputs(twin.config, task, 2, 3))
             return twin
         except Exception as error:  # a family whose numbers depend on each other in ways not known here
             problem = huggingface.first_line(error)

@@ -4,6 +4,7 @@ Families rename, stack, concatenate and split what their checkpoints hold. Here 
 that write down what is done to them, so nothing about a family has to be known.
 """
 
+import re
 from copy import deepcopy
 
 import torch
@@ -123,6 +124,15 @@ def weight_map(model: PreTrainedModel, shapes: dict[str, list[int]], prefix: str
     if absent:
         raise ScriptError(f"the weight map lacks {', '.join(absent[:5])}")
     return {prefix + name: found.get(name, by_identity[id(parameter)]) for name, parameter in parameters.items()}
+
+
+def ignored_tensors(model: PreTrainedModel) -> list[str]:
+    """Regular expressions, each to be found in a name, of the tensors that a checkpoint may hold in excess.
+
+    Without those that only Python understands (look-behind, named groups and flags).
+    """
+    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return sorted(pattern for pattern in patterns if pattern and not re.search(r"\(\?[^:=!]", pattern))
 
 
 def made(recipe: Recipe, tensors: dict[str, Tensor]) -> Tensor:

@@ -170,7 +170,7 @@ def test_metadata_and_samples_are_complete(tmp_path):
     (tmp_path / "text.txt").write_text("the quick brown fox jumps over " * 20)
     export(directory, tmp_path / "m.pt", "--text", tmp_path / "text.txt", "--length", 12, "--sequences", 5)
     metadata = read_metadata(tmp_path / "m.pt")
-    assert metadata.keys() == METADATA_KEYS
+    assert metadata.keys() == METADATA_KEYS | {"attention_sites", "ignored_tensors"}
     assert [len(ids) for ids in metadata["samples"]] == [12] * 5
     assert {ids[0] for ids in metadata["samples"]} == {1}
     assert metadata["config"]["num_key_value_heads"] == 2
@@ -244,14 +244,14 @@ def test_the_scale_of_each_layer_is_kept(tmp_path):
         assert (torch.jit.load(str(tmp_path / "m.pt"))(ids) - model(ids).logits).abs().max() < 1e-5
 
 
-def test_the_self_check_prints_two_shapes_and_their_errors(tmp_path):
+def test_the_self_check_prints_two_shapes_and_their_errors_and_a_long_one_of_the_twin(tmp_path):
     write_tiny_model(tmp_path / "model", "mistral")
     result = export(tmp_path / "model", tmp_path / "m.pt")
-    for subject in ("a small random twin", "the file"):
+    for subject, long in (("a small random twin", [POSITIONS]), ("the file", [])):
         pattern = rf"self-check of {subject}, batch (\d+), length (\d+): logits differ by [0-9.e+-]+ from the original"
-        lengths = re.findall(pattern, result.stderr)
-        assert len(lengths) == 2
-        assert max(int(length) for _, length in lengths) > WINDOW
+        lengths = [int(length) for _, length in re.findall(pattern, result.stderr)]
+        assert len(lengths[:2]) == 2 and max(lengths[:2]) > WINDOW
+        assert lengths[2:] == long
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,9 @@ def test_the_self_check_prints_two_shapes_and_their_errors(tmp_path):
     [("mistral", {"window": 0}), ("gemma2", {"softcap": 0.0}), ("gpt_oss", {"sinks": None}), ("llama4_text", {"chunk": 0})],
 )
 @pytest.mark.parametrize("flags", [(), ("--graph-only",)], ids=["stored", "graph"])
-def test_an_export_that_loses_a_feature_is_found_out_and_nothing_is_written(tmp_path, monkeypatch, family, lost, flags):
+def test_an_export_that_loses_a_feature_is_found_out_and_made_with_the_familys_own_attention(
+    tmp_path, monkeypatch, family, lost, flags
+):
     # The library's own small weights, with which most of these losses are invisible in the file itself.
     write_tiny_model(tmp_path / "model", family, initializer_range=0.02, sliding_window=POSITIONS - 1,
                      **({"attention_chunk_size": POSITIONS - 1} if family == "llama4_text" else {}))
@@ -271,27 +273,28 @@ def test_an_export_that_loses_a_feature_is_found_out_and_nothing_is_written(tmp_
 
     monkeypatch.setattr(operators, "fused_attention", forgetful)
     result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt", *flags)
-    assert result.returncode == 3, result.stderr
-    assert "nothing was written" in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert result.returncode == 0, result.stderr
+    assert "note: attention is exported as the family's own (eager): with fused attention the exported model" in result.stderr
+    assert read_metadata(tmp_path / "m.pt")["exporter"]["attention"] == "eager"
+    assert not fused_nodes(tmp_path / "m.pt")
 
 
 def test_another_number_of_attention_sites_is_found_out(tmp_path, monkeypatch):
     import sinkscope_export.self_check as check
 
     write_tiny_model(tmp_path / "model", "llama")
-    counts = iter([LAYERS - 1, LAYERS])
+    counts = iter([LAYERS - 1, LAYERS] * 2)  # fused, then eager
     monkeypatch.setattr(check, "attention_sites", lambda module, inputs: next(counts))
     result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt")
     assert result.returncode == 3
-    assert f"has {LAYERS - 1} attention sites, the original {LAYERS}" in result.stderr
-    assert not (tmp_path / "m.pt").exists()
+    assert f"has {LAYERS - 1} attention sites, the original {LAYERS}; nothing was written" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "t5", "vit", "gpt_neo"])
 def test_attention_sites_are_counted_without_routers(family):
+    from sinkscope_export.count_attention import attention_sites
     from sinkscope_export.families import Wrapped, random_inputs, task_of
-    from sinkscope_export.self_check import attention_sites
     from tiny_models import tiny_model
 
     model = tiny_model(family)
