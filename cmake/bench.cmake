@@ -6,7 +6,7 @@ set_target_properties(kernel_bench PROPERTIES BUILD_RPATH "${SINKSCOPE_TORCH_DIR
 
 if(SINKSCOPE_HAS_CUDA)
   add_executable(kernel_bench_cuda EXCLUDE_FROM_ALL bench/kernel_bench_cuda.cpp)
-  target_link_libraries(kernel_bench_cuda PRIVATE sinkscope_torch_objects)
+  target_link_libraries(kernel_bench_cuda PRIVATE sinkscope_torch_objects CUDA::cudart)
   set_target_properties(kernel_bench_cuda PROPERTIES BUILD_RPATH "$ORIGIN;${SINKSCOPE_TORCH_DIR}/lib")
   add_dependencies(kernel_bench_cuda sinkscope_cuda)
 endif()
