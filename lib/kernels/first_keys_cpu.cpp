@@ -35,22 +35,27 @@ struct Partial {
   double first = 0, last = 0, tail = 0, after = 0, selected = 0, sink = 0, renormalised = 0;
 };
 
-/// Probabilities [rows, count] of one chunk, in place of the products.
+/// Probabilities [rows, few_key_stride(count)] of one chunk, in place of the products.
 void to_probabilities(const Operands& o, std::int64_t batch, const float* lse, std::int64_t row, std::int64_t rows,
                       float* values) {
   const ScoreFunction& score = o.call.score;
+  const std::int64_t stride = few_key_stride(o.count);
+  if (score.softcap > 0)
+    for (std::int64_t i = 0; i < rows * stride; ++i)
+      values[i] = static_cast<float>(score.softcap * std::tanh(values[i] * score.scale / score.softcap));
+  few_probabilities(values, rows, stride, lse, score.softcap > 0 ? 1 : score.scale);
+  // 0 where a key is not seen, also in a row that is NaN because of another key.
   const bool* visible = o.padding.defined() ? o.padding.const_data_ptr<bool>() + batch * o.sizes.keys : nullptr;
   for (std::int64_t i = 0; i < rows; ++i) {
-    for (std::int64_t j = 0; j < o.count; ++j) {
-      float& value = values[i * o.count + j];
-      if (!score.visible(row + i, j, o.sizes.keys) || (visible && !visible[j])) {
-        value = 0;  // also in a row that is NaN because of another key
-        continue;
-      }
-      double logit = value * score.scale;
-      if (score.softcap > 0) logit = score.softcap * std::tanh(logit / score.softcap);
-      value = std::exp(static_cast<float>(logit - static_cast<double>(lse[i])));
+    const std::int64_t first = std::min(score.first_key(row + i), o.count),
+                       end = std::clamp(score.end_key(row + i, o.sizes.keys), first, o.count);
+    float* p = values + i * stride;
+    if (end - first < o.count) {
+      std::fill(p, p + first, 0.0F);
+      std::fill(p + end, p + o.count, 0.0F);
     }
+    for (std::int64_t j = first; visible && j < end; ++j)
+      if (!visible[j]) p[j] = 0;
   }
 }
 
@@ -70,7 +75,7 @@ void add_row(const Operands& o, std::int64_t batch, std::int64_t head, std::int6
   if (first != 0) sums.renormalised += first / (1 - mass);
 }
 
-/// Rows [row, row + rows) of head number b * H + h. `values` holds kChunkRows * count.
+/// Rows [row, row + rows) of head number b * H + h. `values` holds kChunkRows * few_key_stride(count).
 Partial sum_chunk(const Operands& o, std::int64_t batch_head, std::int64_t row, std::int64_t rows, float* values) {
   const at::Tensor& query = o.call.query;
   const std::int64_t batch = batch_head / o.sizes.heads, head = batch_head % o.sizes.heads,
@@ -83,7 +88,8 @@ Partial sum_chunk(const Operands& o, std::int64_t batch_head, std::int64_t row, 
   few_key_products(data, element_of(query.scalar_type()), query.stride(2), rows, o.sizes.dim, keys, o.count, values);
   to_probabilities(o, batch, lse, row, rows, values);
   Partial sums{.key = std::vector<double>(std::min(o.request.keys, o.sizes.keys))};
-  for (std::int64_t i = 0; i < rows; ++i) add_row(o, batch, head, row + i, lse[i], values + i * o.count, sums);
+  for (std::int64_t i = 0; i < rows; ++i)
+    add_row(o, batch, head, row + i, lse[i], values + i * few_key_stride(o.count), sums);
   return sums;
 }
 
@@ -110,7 +116,7 @@ void first_keys_sums_cpu(const AttentionCall& call, const FirstKeysRequest& requ
   std::vector<Partial> partial(items);
   const std::int64_t grain = std::max<std::int64_t>(1, 512 / sizes.queries);
   at::parallel_for(0, items, grain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> values(std::min(kChunkRows, sizes.queries) * count);
+    std::vector<float> values(std::min(kChunkRows, sizes.queries) * few_key_stride(count));
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t row = item % chunks * kChunkRows;
       partial[item] = sum_chunk(operands, item / chunks, row, std::min(kChunkRows, sizes.queries - row), values.data());

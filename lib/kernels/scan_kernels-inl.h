@@ -11,8 +11,10 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "kernels/scan_kernels.h"
+#include "kernels/vector_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sinkscope {
@@ -38,36 +40,52 @@ HWY_INLINE ScanVec load_rest(const T* from, std::int64_t count) {
   return load_wide(rest);
 }
 
-/// out[j] = row . key_j for kKeys keys: each piece of the row is widened once.
-template <int kKeys, class T>
-HWY_INLINE void few_dots(const T* row, std::int64_t dim, const float* keys, float* out) {
+/// Elements as float32: float rows stay where they are, others are widened into `scratch`.
+HWY_INLINE const float* widened(const float* row, std::int64_t, float*) { return row; }
+template <class T>
+HWY_INLINE const float* widened(const T* row, std::int64_t count, float* scratch) {
   const ScanFloats d;
   const auto n = static_cast<std::int64_t>(hn::Lanes(d));
-  ScanVec sum[kKeys];
-  HWY_UNROLL(4)
-  for (int j = 0; j < kKeys; ++j) sum[j] = hn::Zero(d);
   std::int64_t x = 0;
-  for (; x + n <= dim; x += n) {
-    const ScanVec part = load_wide(row + x);
-    HWY_UNROLL(4)
-    for (int j = 0; j < kKeys; ++j) sum[j] = hn::MulAdd(part, hn::LoadU(d, keys + j * dim + x), sum[j]);
+  for (; x + n <= count; x += n) hn::StoreU(load_wide(row + x), d, scratch + x);
+  if (x < count) {
+    float rest[kMaxColumnLanes];
+    hn::StoreU(load_rest(row + x, count - x), d, rest);
+    std::memcpy(scratch + x, rest, static_cast<std::size_t>(count - x) * sizeof(float));
   }
-  if (x < dim) {
-    const ScanVec part = load_rest(row + x, dim - x);
-    HWY_UNROLL(4)
-    for (int j = 0; j < kKeys; ++j) sum[j] = hn::MulAdd(part, load_rest(keys + j * dim + x, dim - x), sum[j]);
-  }
-  HWY_UNROLL(4)
-  for (int j = 0; j < kKeys; ++j) out[j] = hn::GetLane(hn::SumOfLanes(d, sum[j]));
+  return scratch;
 }
 
+/// A lane is a key: the elements of a row are broadcast, so that no sum over lanes is needed.
 template <class T>
 void few_key_products_of(const T* rows, std::int64_t stride, std::int64_t count, std::int64_t dim, const float* keys,
                          std::int64_t key_count, float* out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    std::int64_t j = 0;
-    for (; j + 4 <= key_count; j += 4) few_dots<4>(rows + i * stride, dim, keys + j * dim, out + i * key_count + j);
-    for (; j < key_count; ++j) few_dots<1>(rows + i * stride, dim, keys + j * dim, out + i * key_count + j);
+  constexpr int kRows = 8;  // independent sums hide the latency of an addition
+  const ScanFloats d;
+  const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t out_stride = few_key_stride(key_count);
+  std::vector<float> packed(static_cast<std::size_t>(dim * n)), wide(static_cast<std::size_t>(kRows * dim));
+  for (std::int64_t first = 0; first < out_stride; first += n) {
+    for (std::int64_t x = 0; x < dim; ++x)
+      for (std::int64_t j = 0; j < n; ++j)
+        packed[static_cast<std::size_t>(x * n + j)] = first + j < key_count ? keys[(first + j) * dim + x] : 0;
+    for (std::int64_t i = 0; i < count; i += kRows) {
+      const float* row[kRows];
+      ScanVec sum[kRows];
+      HWY_UNROLL(kRows)
+      for (int r = 0; r < kRows; ++r) {
+        row[r] = widened(rows + HWY_MIN(i + r, count - 1) * stride, dim, wide.data() + r * dim);
+        sum[r] = hn::Zero(d);
+      }
+      for (std::int64_t x = 0; x < dim; ++x) {
+        const ScanVec key = hn::LoadU(d, packed.data() + x * n);
+        HWY_UNROLL(kRows)
+        for (int r = 0; r < kRows; ++r) sum[r] = hn::MulAdd(hn::Set(d, row[r][x]), key, sum[r]);
+      }
+      HWY_UNROLL(kRows)
+      for (int r = 0; r < kRows; ++r)
+        if (i + r < count) hn::StoreU(sum[r], d, out + (i + r) * out_stride + first);
+    }
   }
 }
 
@@ -79,6 +97,51 @@ void few_key_products_here(const void* rows, Element element, std::int64_t strid
     few_key_products_of(static_cast<const hwy::bfloat16_t*>(rows), stride, count, dim, keys, key_count, out);
   else
     few_key_products_of(static_cast<const hwy::float16_t*>(rows), stride, count, dim, keys, key_count, out);
+}
+
+#if HWY_TARGET == HWY_SCALAR
+void few_probabilities_here(float* values, std::int64_t count, std::int64_t stride, const float* lse, double scale) {
+  for (std::int64_t i = 0; i < count * stride; ++i)
+    values[i] = std::exp(static_cast<float>(scale * values[i] - static_cast<double>(lse[i / stride])));
+}
+#else
+/// The difference is taken in float64, where the logit and the log-sum-exp are large.
+void few_probabilities_here(float* values, std::int64_t count, std::int64_t stride, const float* lse, double scale) {
+  constexpr double kLog2E = 1.4426950408889634;
+  const ScanFloats d;
+  const hn::Half<ScanFloats> half;
+  const hn::Rebind<double, hn::Half<ScanFloats>> wide;
+  const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto factor = hn::Set(wide, scale * kLog2E);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto offset = hn::Set(wide, static_cast<double>(lse[i]) * kLog2E);
+    for (float* at = values + i * stride; at < values + (i + 1) * stride; at += n) {
+      const ScanVec product = hn::LoadU(d, at);
+      const auto low = hn::MulSub(hn::PromoteTo(wide, hn::LowerHalf(half, product)), factor, offset);
+      const auto high = hn::MulSub(hn::PromoteTo(wide, hn::UpperHalf(half, product)), factor, offset);
+      const ScanVec power = hn::Combine(d, hn::DemoteTo(half, high), hn::DemoteTo(half, low));
+      const ScanVec p = exp2_from(d, at_least(hn::Set(d, kSmallestExponent), power));
+      const ScanVec tiny = hn::IfThenZeroElse(hn::Lt(power, hn::Set(d, kSmallestExponent)), p);
+      hn::StoreU(hn::IfThenElse(hn::Gt(power, hn::Set(d, 126.0F)), hn::Inf(d), tiny), d, at);
+    }
+  }
+}
+#endif
+
+std::int64_t lower_halves_here(const std::uint32_t* bits, std::int64_t count, std::uint32_t upper, std::uint32_t* out) {
+  const hn::RebindToUnsigned<ScanFloats> d;
+  const auto n = static_cast<std::int64_t>(hn::Lanes(d));
+  const auto wanted = hn::Set(d, upper << 16), magnitude = hn::Set(d, 0x7fff0000U), lower = hn::Set(d, 0xffffU);
+  std::int64_t found = 0, i = 0;
+  for (; i + n <= count; i += n) {
+    const auto x = hn::LoadU(d, bits + i);
+    const auto match = hn::Eq(hn::And(x, magnitude), wanted);
+    if (!hn::AllFalse(d, match))
+      found += static_cast<std::int64_t>(hn::CompressStore(hn::And(x, lower), match, d, out + found));
+  }
+  for (; i < count; ++i)
+    if ((bits[i] & 0x7fff0000U) == upper << 16) out[found++] = bits[i] & 0xffffU;
+  return found;
 }
 
 /// In float64, for pieces whose squares leave the range of float32.

@@ -26,6 +26,16 @@ void count_magnitudes(const void* row, Element element, std::int64_t count, std:
   }
 }
 
+template <class Use>
+void for_each_lower_half(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket, Use&& use) {
+  std::vector<std::uint32_t> halves(static_cast<std::size_t>(rows.dim + kMaxColumnLanes));
+  for (std::int64_t position = begin; position < end; ++position) {
+    const std::int64_t found = lower_halves(static_cast<const std::uint32_t*>(rows.row(position)), rows.dim,
+                                            static_cast<std::uint32_t>(bucket), halves.data());
+    for (std::int64_t i = 0; i < found; ++i) use(halves[static_cast<std::size_t>(i)]);
+  }
+}
+
 }  // namespace
 
 const void* StreamRows::row(std::int64_t position) const {
@@ -88,22 +98,14 @@ std::int64_t StreamScan::bucket_of(std::int64_t& rank) const {
 std::vector<std::uint16_t> collect_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end,
                                           std::int64_t bucket) {
   std::vector<std::uint16_t> found;
-  for (std::int64_t position = begin; position < end; ++position) {
-    const auto* bits = static_cast<const std::uint32_t*>(rows.row(position));
-    for (std::int64_t i = 0; i < rows.dim; ++i)
-      if ((bits[i] >> 16 & 0x7fffU) == static_cast<std::uint32_t>(bucket))
-        found.push_back(static_cast<std::uint16_t>(bits[i] & 0xffffU));
-  }
+  for_each_lower_half(rows, begin, end, bucket,
+                      [&](std::uint32_t half) { found.push_back(static_cast<std::uint16_t>(half)); });
   return found;
 }
 
 void count_bucket(const StreamRows& rows, std::int64_t begin, std::int64_t end, std::int64_t bucket,
                   std::uint32_t* counts) {
-  for (std::int64_t position = begin; position < end; ++position) {
-    const auto* bits = static_cast<const std::uint32_t*>(rows.row(position));
-    for (std::int64_t i = 0; i < rows.dim; ++i)
-      if ((bits[i] >> 16 & 0x7fffU) == static_cast<std::uint32_t>(bucket)) ++counts[bits[i] & 0xffffU];
-  }
+  for_each_lower_half(rows, begin, end, bucket, [&](std::uint32_t half) { ++counts[half]; });
 }
 
 float bucket_value(Element element, std::int64_t bucket, std::int64_t lower) {

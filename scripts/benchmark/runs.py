@@ -176,7 +176,7 @@ def short_sequences(setting: Setting, runs: int, sequences: int) -> dict:
 
 def long_run(setting: Setting, model: Path, length: int) -> dict:
     """One layer over a very long sequence, the model with its loss alone and the full preset in processes of their own."""
-    plain = sinkscope(setting, "measure", length, "--metrics", "loss", "--json", model=model)
+    plain = sinkscope(setting, "measure", length, "--metric", "loss", "--json", model=model)
     try:
         full = sinkscope(setting, "measure", length, "--preset", "full", "--json", model=model)
     except ScriptError as error:
