@@ -44,6 +44,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights and tokens (default: %(default)s)")
     parser.add_argument("--no-long-run", action="store_true", help=f"leave out the run over {LONG_LENGTH} tokens")
     parser.add_argument("--quick-check", action="store_true", help="T = 256 and 512, one round; writes no page")
+    parser.add_argument("--add", action="store_true",
+                        help="measure only --lengths, and put them into the results of an earlier run")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the pages from the results")
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.threads < 1:
@@ -57,6 +59,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--lengths: whole numbers with commas between them")
     if arguments.lengths and arguments.lengths[0] < 2:
         parser.error("--lengths: at least 2")
+    if arguments.add and not arguments.lengths:
+        parser.error("--add needs --lengths")
     if arguments.quick_check:
         arguments.lengths, arguments.rounds = arguments.lengths or [256, 512], 1
     return arguments
@@ -134,6 +138,20 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict:
     return results
 
 
+def add(arguments: argparse.Namespace, folder: Path, results: dict) -> None:
+    """Measures some lengths again; the entries of an earlier run stand in the place of the new ones."""
+    for dtype in arguments.dtypes:
+        model, config = export(CONFIG, dtype, arguments.seed, folder, "llama_8x8")
+        setting = runs.Setting(ROOT / "build" / "sinkscope", model, config, dtype, arguments.threads, arguments.seed,
+                               arguments.limit_seconds)
+        series = runs.Series()
+        for length in arguments.lengths:
+            say(f"{dtype}, T={length}")
+            entry = runs.compare(setting, length, arguments.rounds, series)
+            results["comparisons"] = [entry if (old["dtype"], old["length"]) == (dtype, length) else old
+                                      for old in results["comparisons"]]
+
+
 def write_pages(results: dict, target: Path, picture: Path) -> None:
     """The measured part of the page between its markers, and the picture; the page is made if there is none."""
     panels = [(dtype, page.curves(results, dtype)) for dtype in DTYPES
@@ -150,10 +168,12 @@ def main() -> None:
     if arguments.quick_check:  # times do not matter here; idle threads sleep, so that busy cores do not slow it 30-fold
         os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     stored = folder / "results.json"
-    if arguments.render:
+    if arguments.render or arguments.add:
         if not stored.is_file():
-            raise usage_error("--render: there are no results yet; run scripts/bench.sh")
+            raise usage_error("there are no results yet; run scripts/bench.sh")
         results = json.loads(stored.read_text(encoding="utf-8"))
+        if arguments.add:
+            add(arguments, folder, results)
         results["reach"] = reach.rows(results)
     else:
         results = measure(arguments, folder)

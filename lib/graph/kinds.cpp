@@ -68,6 +68,7 @@ Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
   std::unordered_set<Value*> seen{value};
   while (!queue.empty()) {
     Node* node = queue.front()->node();
+    const std::vector<Value*> written = written_into(queue.front());
     queue.pop_front();
     const bool input = is_marker(node, "sinkscope::block_input");
     if (input || is_marker(node, "sinkscope::block_output")) {
@@ -79,7 +80,9 @@ Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
         origin.other_call = true;
       if (call != own || !input) continue;
     }
-    for (Value* next : data_of(node))
+    std::vector<Value*> sources = data_of(node);
+    sources.insert(sources.end(), written.begin(), written.end());
+    for (Value* next : sources)
       if (carries_tensors(next) && seen.insert(next).second) queue.push_back(next);
   }
   return origin;

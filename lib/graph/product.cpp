@@ -106,8 +106,9 @@ bool depends_on_input(Value* value) {
   };
   while (!stack.empty()) {
     Node* node = stack.back()->node();
-    const Value* at = stack.back();
+    Value* at = stack.back();
     stack.pop_back();
+    for (Value* written : written_into(at)) visit(written);
     if (node->kind() == c10::prim::Param) {
       if (node->owningBlock() == node->owningGraph()->block()) {
         if (at->type()->kind() != c10::TypeKind::ClassType) return true;

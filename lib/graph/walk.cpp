@@ -107,4 +107,19 @@ void for_each_node(jit::Block* block, const std::function<void(Node*, int)>& vis
   }
 }
 
+std::vector<Value*> written_into(Value* tensor) {
+  std::vector<Value*> written;
+  if (!is_tensor(tensor)) return written;
+  for (const auto& use : tensor->uses()) {
+    if (use.offset != 0 || use.user->outputs().size() != 1) continue;
+    const std::string name = use.user->kind().toUnqualString();
+    if (name.ends_with("_") && !name.ends_with("__")) {
+      for (Value* input : use.user->inputs().slice(1)) written.push_back(input);
+    } else if (is_op(use.user, {"slice", "select", "narrow", "view", "transpose", "unsqueeze", "squeeze", "permute"})) {
+      for (Value* inner : written_into(use.user->output())) written.push_back(inner);
+    }
+  }
+  return written;
+}
+
 }  // namespace sinkscope

@@ -35,4 +35,8 @@ torch::jit::Value* before_repetition(torch::jit::Value* value, int head = -3);
 void for_each_node(torch::jit::Block* block, const std::function<void(torch::jit::Node*, int depth)>& visit,
                    int depth = 0);
 
+/// What in-place operators write into a tensor or a view of it: keys may be filled in piece by piece
+/// (`keys[..., :n] = a`).
+std::vector<torch::jit::Value*> written_into(torch::jit::Value* tensor);
+
 }  // namespace sinkscope

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 import transformers
-from sinkscope_export.huggingface import random_model
+from sinkscope_export.families import task_of
+from sinkscope_export.huggingface import load_config, random_model
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
@@ -69,7 +70,8 @@ def main() -> None:
     name, config, dtype, length, threads, seed = sys.argv[1:]
     torch.set_num_threads(int(threads))
     transformers.logging.set_verbosity_error()
-    model = random_model(Path(config), getattr(torch, dtype), int(seed))
+    configuration = load_config(Path(config), trust_remote_code=False)
+    model = random_model(configuration, task_of(configuration), getattr(torch, dtype), int(seed))
     two_pass = TwoPass()
     model.set_attn_implementation(name)
     generator = torch.Generator().manual_seed(int(seed))

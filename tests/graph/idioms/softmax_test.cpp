@@ -236,6 +236,24 @@ TEST_CASE("of a sum of products the keys are those that depend on the input", "[
   CHECK(found.name(found.site().key) == "k");
 }
 
+TEST_CASE("keys may be written piece by piece into an empty tensor", "[graph]") {
+  const std::string filled = R"(
+  %keys : Tensor = aten::new_empty(%k, %shape, %none, %none, %none, %none)
+  %part : Tensor = aten::slice(%keys, %last, %zero, %two, %one)
+  %written : Tensor = aten::copy_(%part, %SOURCE, %false)
+  %kt : Tensor = aten::transpose(%keys, %last, %second)
+  %s : Tensor = aten::matmul(%q, %kt)
+  %p : Tensor = aten::softmax(%s, %last, %none)
+  %o : Tensor = aten::matmul(%p, %v))";
+  const auto from = [&](const std::string& source) {
+    std::string text = filled;
+    return ir::find(text.replace(text.find("%SOURCE"), 7, "%" + source));
+  };
+  REQUIRE(from("k").attention.sites.size() == 1);
+  CHECK(from("k").name(from("k").site().key) == "keys");
+  CHECK(from("keys").attention.sites.empty());  // nothing of the input is written into it
+}
+
 TEST_CASE("KV heads are seen before their repetition in written-out attention", "[graph]") {
   const ir::Found found = ir::find(R"(
   %kr : Tensor = aten::repeat_interleave(%k, %two, %one, %none)
