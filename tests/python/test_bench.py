@@ -7,7 +7,7 @@ import pytest
 from measuring import BINARY, environment
 from support import DEMO, run_script_apart
 
-from benchmark import page, plot, roofline
+from benchmark import page, plot, roofline, runs
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,19 @@ def test_bench_values_are_sane(result):
 def test_bench_script_has_help():
     done = run_script_apart("bench.py", "--help")
     assert done.returncode == 0 and "--quick-check" in done.stdout
+
+
+@pytest.mark.parametrize("name", runs.PEERS)
+def test_every_peer_answers(name, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 32,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 64}))
+    peer = runs.Peer(runs.Setting(BINARY, None, config, "float32", 1, 0, 60), name, 32)
+    try:
+        assert peer.run()["seconds"] > 0
+    finally:
+        peer.close()
 
 
 def test_kernel_bench_lines_become_a_roofline():
