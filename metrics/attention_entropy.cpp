@@ -15,17 +15,23 @@ namespace {
 class AttentionEntropy final : public Metric {
  public:
   void add_site(const SiteObservation& o) override {
-    const Visibility& mask = *o.visibility;
-    const std::int64_t queries = mask.queries();
-    // A row with one visible key has normalised entropy 0 by convention (0/0), also under uniform attention.
-    std::int64_t rows_with_choice = 0;
-    for (std::int64_t i = 0; i < mask.rows(); ++i) rows_with_choice += mask.visible(i) > 1 ? 1 : 0;
-    const double uniform = mask.uniform_entropy();
-    const double uniform_normalised = quotient(static_cast<double>(rows_with_choice), queries).value_or(kNoUniform);
     if (o.entropy_sum.empty()) return;  // weights below 0 have none
+    struct Uniform {
+      std::int64_t queries;
+      double entropy, normalised;
+    };
+    const auto uniform_of_heads = o.of_masks([](const Visibility& mask) {
+      // A row with one visible key has normalised entropy 0 by convention (0/0), also under uniform attention.
+      std::int64_t rows_with_choice = 0;
+      for (std::int64_t i = 0; i < mask.rows(); ++i) rows_with_choice += mask.visible(i) > 1 ? 1 : 0;
+      const std::int64_t queries = mask.queries();
+      return Uniform{queries, mask.uniform_entropy(),
+                     quotient(static_cast<double>(rows_with_choice), queries).value_or(kNoUniform)};
+    });
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
-      entropy_.add(o, h, quotient(o.entropy_sum.at(h), queries), uniform);
-      normalised_.add(o, h, quotient(o.normalised_entropy_sum.at(h), queries), uniform_normalised);
+      const Uniform& uniform = uniform_of_heads.at(h);
+      entropy_.add(o, h, quotient(o.entropy_sum.at(h), uniform.queries), uniform.entropy);
+      normalised_.add(o, h, quotient(o.normalised_entropy_sum.at(h), uniform.queries), uniform.normalised);
     }
   }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "accumulate/mean.h"
 #include "metric/agreed_token.h"
 #include "metric/head_table.h"
 #include "metric/metric.h"
@@ -46,19 +47,21 @@ class DominantKey final : public Metric {
     site.kind = o.kind;
     site.heads.resize(static_cast<std::size_t>(o.query_heads));
     add_tokens(*o.sequence);
-    const std::int64_t queries = o.visibility->queries();
-    if (queries == 0) return;
-    const auto keys = static_cast<std::size_t>(o.visibility->keys());
-    const double uniform = o.visibility->uniform_column(0, 0, o.visibility->rows()) / static_cast<double>(queries);
+    const auto keys = static_cast<std::size_t>(o.keys());
+    const auto uniform_of_heads = o.of_masks([](const Visibility& mask) {
+      return Mean{mask.uniform_column(0, 0, mask.rows()), mask.queries()};
+    });
     std::vector<double> means(keys);
     for (std::size_t h = 0; h < site.heads.size(); ++h) {
+      const Mean& uniform = uniform_of_heads.at(h);
+      if (uniform.count == 0) continue;
       bool usable = o.valid.at(h) != 0;
       for (std::size_t j = 0; j < keys; ++j) {
-        means[j] = static_cast<double>(o.column_sum.at(h * keys + j)) / static_cast<double>(queries);
+        means[j] = static_cast<double>(o.column_sum.at(h * keys + j)) / static_cast<double>(uniform.count);
         usable = usable && std::isfinite(means[j]);
       }
       if (usable) {
-        site.heads[h].add(means, uniform, 1);
+        site.heads[h].add(means, uniform.value().value_or(kNoUniform), 1);
       } else {
         ++site.heads[h].rejected;
       }

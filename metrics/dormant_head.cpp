@@ -45,7 +45,7 @@ struct Score {
 
 /// Raw score of head `h`; empty where it is undefined.
 Number raw_score(const std::string& base, const SiteObservation& o, std::size_t h) {
-  const std::int64_t queries = o.visibility->queries(), keys = o.visibility->keys();
+  const std::int64_t queries = o.mask(h).queries(), keys = o.keys();
   if (queries == 0 || keys == 0) return std::nullopt;
   if (base == "awft") return quotient(o.first_key_sum.at(h * static_cast<std::size_t>(o.first_keys)), queries);
   if (base == "aeqd") return o.entropy_sum.empty() ? Number() : quotient(o.entropy_sum.at(h), queries);
@@ -56,7 +56,8 @@ Number raw_score(const std::string& base, const SiteObservation& o, std::size_t 
     const double others = keys > 1 ? o.value_norm_others.at(kv_head) * static_cast<double>(keys - 1) : 0;
     return quotient(o.value_norm_first.at(kv_head) + others, keys);
   }
-  return base == "lthon" ? o.head_output_norm_last.at(h) : o.head_output_norm_mean.at(h);
+  if (base == "lthon") return o.mask(h).last_is_query() ? Number(o.head_output_norm_last.at(h)) : Number();
+  return o.head_output_norm_mean.at(h);
 }
 
 /// Mean over the valid heads of the site; empty if there is none or the mean is 0.
@@ -71,12 +72,16 @@ Number layer_mean(const std::string& base, const SiteObservation& o) {
 }
 
 /// What uniform attention gives; norms depend on the values, so they have none.
-double uniform_score(const Score& score, const SiteObservation& o) {
-  if (!score.is_any({"awft", "aeqd"})) return kNoUniform;
-  if (score.normalised) return 1;  // all heads are equal
-  if (score.base == "aeqd") return o.visibility->uniform_entropy();
-  return quotient(o.visibility->uniform_column(0, 0, o.visibility->rows()), o.visibility->queries())
-      .value_or(kNoUniform);
+PerHead<double> uniform_score(const Score& score, const SiteObservation& o) {
+  if (!score.is_any({"awft", "aeqd"})) return PerHead<double>({kNoUniform});
+  const auto uniform = o.of_masks([&](const Visibility& mask) {
+    if (score.base == "aeqd") return mask.uniform_entropy();
+    return quotient(mask.uniform_column(0, 0, mask.rows()), mask.queries()).value_or(kNoUniform);
+  });
+  if (!score.normalised) return uniform;
+  Mean mean;
+  for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) mean.add(uniform.at(h));
+  return uniform.map([&](double value) { return value / mean.value().value_or(kNoUniform); });
 }
 
 class DormantHead final : public Metric {
@@ -89,10 +94,11 @@ class DormantHead final : public Metric {
 
   void add_site(const SiteObservation& o) override {
     for (auto& [score, table] : series_) {
-      const double uniform = uniform_score(score, o);
+      const PerHead<double> uniform_of_heads = uniform_score(score, o);
       const Number divisor =
           score.normalised ? layer_mean(score.base == "lthon" ? "ahon" : score.base, o) : Number(1.0);
       for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
+        const double uniform = uniform_of_heads.at(h);
         Number value = raw_score(score.base, o, h);
         if (value && std::isfinite(*value)) value = divisor ? Number(*value / *divisor) : Number();
         table.add(o, h, value, uniform);

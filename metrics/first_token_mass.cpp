@@ -22,32 +22,21 @@ class FirstTokenMass final : public Metric {
         triggers_(parameters.get<std::vector<std::int64_t>>("trigger")) {}
 
   void add_site(const SiteObservation& o) override {
-    const Visibility& mask = *o.visibility;
-    const std::int64_t rows = mask.rows(), queries = mask.queries();
-    const std::int64_t first = rows > 0 && mask.visible(0) > 0 ? 1 : 0;  // row 0 is no query where it is masked out
-    const std::int64_t tail_begin = std::max<std::int64_t>(0, rows - window_);
-    const auto uniform = [&](std::int64_t begin, std::int64_t end, std::int64_t count) {
-      return quotient(mask.uniform_column(0, begin, end), count).value_or(kNoUniform);
-    };
-    const double uniform_all = uniform(0, rows, queries);
-    const double uniform_excluding = uniform(1, rows, queries - first);
-    const double uniform_tail = uniform(tail_begin, rows, o.tail_rows);
-    const double uniform_last = uniform(rows - 1, rows, 1);
-    const double uniform_after = uniform_after_first_k(o);
-    const double uniform_non_trigger = triggers_.empty() ? kNoUniform : uniform_over_non_triggers(o);
-
+    const auto rows_of_heads = o.of_masks([&](const Visibility& mask) { return rows_of(mask, *o.sequence); });
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
+      const Rows& rows = rows_of_heads.at(h);
+      const auto add = [&](auto& table, double sum, const Mean& uniform) {
+        table.add(o, h, quotient(sum, uniform.count), uniform.value().value_or(kNoUniform));
+      };
       const double sum = o.first_key_sum.at(h * static_cast<std::size_t>(o.first_keys));
-      all_.add(o, h, quotient(sum, queries), uniform_all);
-      excluding_first_query_.add(o, h, quotient(sum - first_query(o, h, first), queries - first), uniform_excluding);
-      after_first_k_.add(o, h, quotient(o.after_first_k_sum.at(h), o.after_first_k_rows), uniform_after);
-      tail_.add(o, h, quotient(o.tail_sum.at(h), o.tail_rows), uniform_tail);
-      last_query_.add(o, h, rows > 0 && mask.visible(rows - 1) > 0 ? Number(o.last_query.at(h)) : Number(),
-                      uniform_last);
-      if (!triggers_.empty())
-        non_trigger_.add(o, h, quotient(o.non_trigger_sum.at(h), o.non_trigger_rows), uniform_non_trigger);
-      if (!o.renormalised_sum.empty())
-        renormalised_.add(o, h, quotient(o.renormalised_sum.at(h), queries), uniform_all);
+      const double first = rows.all.count > rows.excluding_first.count ? o.first_query.at(h) : 0;
+      add(all_, sum, rows.all);
+      add(excluding_first_query_, sum - first, rows.excluding_first);
+      add(after_first_k_, o.after_first_k_sum.at(h), rows.after_first_k);
+      add(tail_, o.tail_sum.at(h), rows.tail);
+      add(last_query_, o.last_query.at(h), rows.last);
+      if (!o.non_trigger_sum.empty()) add(non_trigger_, o.non_trigger_sum.at(h), rows.non_trigger);
+      if (!o.renormalised_sum.empty()) add(renormalised_, o.renormalised_sum.at(h), rows.all);
     }
     any_renormalised_ |= !o.renormalised_sum.empty();
   }
@@ -79,27 +68,29 @@ class FirstTokenMass final : public Metric {
   }
 
  private:
-  static double first_query(const SiteObservation& o, std::size_t h, std::int64_t first) {
-    return first > 0 ? o.first_query.at(h) : 0;
-  }
+  /// Uniform attention summed over the queries of each series, and how many they are: what a mask alone decides. A row
+  /// that is masked out is no query.
+  struct Rows {
+    Mean all, excluding_first, after_first_k, tail, last, non_trigger;
+  };
 
-  double uniform_after_first_k(const SiteObservation& o) const {
-    double sum = 0;
-    for (std::int64_t key = 0; key < std::min(k_, o.visibility->keys()); ++key)
-      sum += o.visibility->uniform_column(key, k_, o.visibility->rows());
-    return quotient(sum, o.after_first_k_rows).value_or(kNoUniform);
-  }
-
-  double uniform_over_non_triggers(const SiteObservation& o) const {
-    const std::vector<std::int64_t>& ids = o.sequence->ids;
-    if (static_cast<std::int64_t>(ids.size()) != o.visibility->rows()) return kNoUniform;
-    double sum = 0;
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const auto row = static_cast<std::int64_t>(i);
-      if (std::find(triggers_.begin(), triggers_.end(), ids[i]) == triggers_.end())
-        sum += o.visibility->uniform_column(0, row, row + 1);
+  Rows rows_of(const Visibility& mask, const Sequence& sequence) const {
+    const std::int64_t rows = mask.rows();
+    const auto range = [&](std::int64_t begin, std::int64_t keys) {
+      begin = std::clamp<std::int64_t>(begin, 0, rows);
+      Mean mean{0, mask.queries_in(begin, rows)};
+      for (std::int64_t key = 0; key < std::min(keys, mask.keys()); ++key)
+        mean.sum += mask.uniform_column(key, begin, rows);
+      return mean;
+    };
+    Rows result{range(0, 1), range(1, 1), range(k_, k_), range(rows - window_, 1), range(rows - 1, 1), {}};
+    if (triggers_.empty() || static_cast<std::int64_t>(sequence.ids.size()) != rows) return result;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const std::int64_t id = sequence.ids[static_cast<std::size_t>(i)];
+      if (std::find(triggers_.begin(), triggers_.end(), id) != triggers_.end()) continue;
+      result.non_trigger.merge({mask.uniform_column(0, i, i + 1), mask.queries_in(i, i + 1)});
     }
-    return quotient(sum, o.non_trigger_rows).value_or(kNoUniform);
+    return result;
   }
 
   std::int64_t k_, window_;

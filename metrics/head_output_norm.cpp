@@ -13,10 +13,11 @@ namespace {
 class HeadOutputNorm final : public Metric {
  public:
   void add_site(const SiteObservation& o) override {
-    const bool has_query = o.visibility->queries() > 0 && o.kv_heads > 0;  // outputs are unknown without KV heads
+    const bool known = o.kv_heads > 0;  // outputs are unknown without KV heads
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
-      mean_.add(o, h, has_query ? Number(o.head_output_norm_mean.at(h)) : Number());
-      last_.add(o, h, has_query ? Number(o.head_output_norm_last.at(h)) : Number());
+      const Visibility& mask = o.mask(h);
+      mean_.add(o, h, known && mask.queries() > 0 ? Number(o.head_output_norm_mean.at(h)) : Number());
+      last_.add(o, h, known && mask.last_is_query() ? Number(o.head_output_norm_last.at(h)) : Number());
     }
   }
 

@@ -17,7 +17,7 @@ class LearnedSinkMass final : public Metric {
   void add_site(const SiteObservation& o) override {
     if (o.learned_sink_sum.empty()) return;
     for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h)
-      mass_.add(o, h, quotient(o.learned_sink_sum.at(h), o.visibility->queries()));
+      mass_.add(o, h, quotient(o.learned_sink_sum.at(h), o.mask(h).queries()));
   }
 
   void merge(const Metric& metric) override { mass_.merge(dynamic_cast<const LearnedSinkMass&>(metric).mass_); }

@@ -81,14 +81,15 @@ class SinkRate final : public Metric {
   /// add(head, alpha_k, alpha_k of uniform attention); empty where no query can see the key.
   template <class Add>
   static void add_key(const SiteObservation& o, std::int64_t k, Add add) {
-    const std::int64_t rows = k < o.visibility->keys() ? o.visibility->alpha_rows(k) : 0;
-    const double uniform =
-        quotient(o.visibility->uniform_column(k, 0, o.visibility->rows()), rows).value_or(kNoUniform);
-    for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h)
-      add(h,
-          quotient(o.importance_sum().at(h * static_cast<std::size_t>(o.first_keys) + static_cast<std::size_t>(k)),
-                   rows),
-          uniform);
+    const auto uniform_of_heads = o.of_masks([&](const Visibility& mask) {
+      return Mean{mask.uniform_column(k, 0, mask.rows()), k < mask.keys() ? mask.alpha_rows(k) : 0};
+    });
+    for (std::size_t h = 0; h < static_cast<std::size_t>(o.query_heads); ++h) {
+      const Mean& uniform = uniform_of_heads.at(h);
+      const double sum =
+          o.importance_sum().at(h * static_cast<std::size_t>(o.first_keys) + static_cast<std::size_t>(k));
+      add(h, quotient(sum, uniform.count), uniform.value().value_or(kNoUniform));
+    }
   }
 
   double epsilon_;

@@ -67,7 +67,7 @@ def export(arguments: argparse.Namespace) -> None:
     export_model.check_sample_lengths(samples, getattr(text, "max_position_embeddings", None))
     metadata = {
         "bos": tokenizer.bos if tokenizer and tokenizer.bos_id is not None
-        else {"id": getattr(text, "bos_token_id", None), "added_by_tokenizer": False},
+        else {"id": getattr(text, "bos_token_id", None), "added_by_tokenizer": False if tokenizer else None},
         "tokenizer": tokenizer.identity if tokenizer else None,
         "samples": samples,
     }

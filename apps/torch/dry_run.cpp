@@ -43,6 +43,7 @@ std::string dry_run(const InstrumentedModel& model, const MeasureConfig& config,
   text += "\npasses:\n  1  forward of the model, once per batch; log-sum-exp from the attention operator itself\n";
   if (needs.first_keys > 0)
     text += fmt::format("  +  attention to the first {} keys at every site: O(T K d)\n", needs.first_keys);
+  if (needs.learned_sink) text += "  +  probability of learned sinks, where a site has one\n";
   if (needs.full_pass()) text += "  +  one more Q K^T pass at every site: column sums, entropy, row sums\n";
   if (needs.key_norms || needs.value_norms || needs.head_output_norms)
     text += "  +  norms of keys, values and head outputs\n";
@@ -55,9 +56,11 @@ std::string dry_run(const InstrumentedModel& model, const MeasureConfig& config,
   // A decoder does about one multiply-add per parameter and token; attention and statistics come on top.
   const double forward = static_cast<double>(model.loaded.parameters) * static_cast<double>(input.info.tokens);
   const double logits = static_cast<double>(largest) * static_cast<double>(model.loaded.vocabulary().value_or(0)) * 4;
+  const std::size_t width = model.loaded.dtype == "float64" ? 8 : model.loaded.dtype == "float32" ? 4 : 2;
   text += fmt::format(
-      "estimate: parameters {}, logits of a batch {}, at least {:.1f} s for the linear maps on this machine's CPU\n",
-      bytes(static_cast<double>(model.loaded.parameters) * (model.loaded.dtype == "float32" ? 4 : 2)), bytes(logits),
+      "estimate, without activations: parameters {}, logits of a batch {}, at least {:.1f} s for the linear maps on "
+      "this machine's CPU\n",
+      bytes(static_cast<double>(model.loaded.parameters) * static_cast<double>(width)), bytes(logits),
       forward / products_per_second());
   return text;
 }

@@ -46,11 +46,10 @@ FoundAttention find_attention(torch::jit::Graph& graph) {
     if (idioms::marked(node)) idioms::softmaxes_below(node, marked);
   });
   for_each_node(graph.block(), [&](torch::jit::Node* node, int depth) {
-    if (const std::string closed = idioms::closed(node); !closed.empty())
-      throw InputError(
-          fmt::format("module '{}' runs the fused operator {}, whose attention cannot be observed. Call "
-                      "torch.backends.mha.set_fastpath_enabled(False) before tracing, and export again.",
-                      node->scopeName(), closed));
+    if (const std::string remedy = idioms::closed(node); !remedy.empty())
+      throw InputError(fmt::format(
+          "module '{}' runs the fused operator {}, whose attention cannot be observed. {}, and export again.",
+          node->scopeName(), node->kind().toQualString(), remedy));
     if (marked.count(node) > 0) return;
     LeftAlone reason;
     std::optional<Site> site = idioms::sdpa(node);

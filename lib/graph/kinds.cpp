@@ -131,6 +131,7 @@ void find_kinds(const FlatGraph& flat, const std::map<std::string, std::string>&
                        return key.arguments.count(argument) > 0;
                      });
     site.info.kind = own ? "self" : "cross";
+    site.info.own_keys = own;
   }
 }
 

@@ -22,18 +22,18 @@ void Arrays::add_site(const SiteObservation& o) {
     site.mass.assign(size(sequences_ * o.query_heads), kUndefined);
     site.samples.assign(size(o.query_heads), 0);
   }
-  const auto queries = static_cast<double>(o.visibility->queries());
   const bool columns = !o.column_sum.empty() && o.sequence->length == common_length_;
   if (columns && site.keys == 0) {
-    site.keys = o.visibility->keys();
+    site.keys = o.keys();
     site.column_total.assign(size(site.heads * site.keys), 0);
   }
   for (std::size_t h = 0; h < size(site.heads); ++h) {
+    const auto queries = static_cast<double>(o.mask(h).queries());
     if (o.valid[h] == 0 || queries <= 0) continue;
     if (o.first_keys > 0)
       site.mass[index(o.sequence->id) * size(site.heads) + h] =
           static_cast<float>(o.first_key_sum[h * size(o.first_keys)] / queries);
-    if (!columns || o.visibility->keys() != site.keys) continue;
+    if (!columns || o.keys() != site.keys) continue;
     ++site.samples[h];
     for (std::size_t k = 0; k < size(site.keys); ++k)
       site.column_total[h * size(site.keys) + k] +=

@@ -99,8 +99,12 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
   if (site.softcap > 0) info.softcap = site.softcap;
   info.row_sum = site.row_sum;
   info.learned_sink = site.row_sum == "with_sink";
-  // Keys that are not the queries' own positions: another sequence is attended to.
-  if (site.queries != site.keys * site.windows && info.calls == site.batch) info.kind = "cross";
+  // Keys that are not the queries' own positions: another sequence is attended to, unless some come with the model.
+  const bool more = site.keys * site.windows > site.queries,
+             extra = site.extra_keys.before + site.extra_keys.behind > 0;
+  if (site.queries != site.keys * site.windows && info.calls == site.batch && !(more && (extra || info.own_keys)))
+    info.kind = "cross";
+  if (more && info.kind == "self") extra_key_sites_[index(id)] = site.extra_keys;
   info.measured_by = site.measured_by;
   info.reason = site.reason;
   // A short sequence does not show a window: what the longest ones showed stands.
@@ -194,7 +198,7 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
   o.site = slots.id;
   o.query_heads = site.heads, o.kv_heads = site.kv_heads;
   o.kind = layout_.sites.at(index(slots.id)).kind;
-  o.visibility = site.visibility.size() == 1 ? site.visibility.front() : site.visibility.at(b);
+  o.visibility = PerHead(site.visibility.size() == 1 ? site.visibility.front() : site.visibility.at(b));
   // Short sequences have fewer keys than are asked for: those beyond the last have no attention.
   const auto padded = [&](const std::vector<double>& sums) {
     const auto heads = static_cast<std::size_t>(site.heads), wanted = static_cast<std::size_t>(needs_.first_keys),
@@ -208,17 +212,7 @@ void BatchRecorder::emit_site(const SiteSlots& slots, std::size_t b, const Obser
   o.first_key_sum = padded(take(slots.key_sum)), o.proxy_key_sum = padded(take(slots.proxy_key_sum));
   if (!o.first_key_sum.empty()) o.first_keys = needs_.first_keys;
   o.first_query = take(slots.first_query), o.last_query = take(slots.last_query), o.tail_sum = take(slots.tail_sum);
-  const std::int64_t rows = o.visibility->rows();
-  o.tail_rows = o.visibility->queries_in(rows - std::min(needs_.tail_window, rows), rows);
-  o.after_first_k_sum = take(slots.after_first_k_sum);
-  o.after_first_k_rows = o.visibility->queries_in(std::min(needs_.after_first_k, rows), rows);
-  o.non_trigger_sum = take(slots.selected_sum);
-  if (!o.non_trigger_sum.empty())
-    for (std::int64_t i = 0; i < rows; ++i)
-      if (o.visibility->visible(i) > 0 &&
-          std::find(needs_.triggers.begin(), needs_.triggers.end(), o.sequence->ids.at(static_cast<std::size_t>(i))) ==
-              needs_.triggers.end())
-        ++o.non_trigger_rows;
+  o.after_first_k_sum = take(slots.after_first_k_sum), o.non_trigger_sum = take(slots.selected_sum);
   o.renormalised_sum = take(slots.renormalised_sum), o.learned_sink_sum = take(slots.learned_sink_sum);
   if (const auto columns = values_.at_float(slots.column_sum); !columns.empty()) {
     const std::size_t width = columns.size() / batch;

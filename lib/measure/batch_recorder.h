@@ -1,6 +1,7 @@
 #pragma once
 // Takes the statistics of one batch while the graph runs, and hands them out per sequence afterwards.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -39,8 +40,12 @@ class BatchRecorder {
   bool any_invalid() const { return any_invalid_; }
   /// Streams that are no [B, T, d] tensor. Known after the graph ran.
   const std::set<std::size_t>& odd_streams() const { return odd_streams_; }
+  /// [B, T] bool: queries whose token is no trigger; empty where no metric asks.
+  const std::optional<at::Tensor>& non_trigger() const { return non_trigger_; }
   /// Sites whose number of queries is not T. Known after the graph ran.
   const std::set<std::size_t>& odd_sites() const { return odd_sites_; }
+  /// Self-attention sites with keys that are no tokens, and where they stand; both 0: not seen.
+  const std::map<std::size_t, ExtraKeys>& extra_key_sites() const { return extra_key_sites_; }
   /// Whether no query saw a later key, at any site. Known after the graph ran.
   bool causal() const { return causal_; }
   /// Queries of the first site that ran: the length of sequences that have no ids. Known after the graph ran.
@@ -78,6 +83,7 @@ class BatchRecorder {
   std::optional<std::size_t> nll_;
   std::set<std::size_t> odd_streams_;
   std::set<std::size_t> odd_sites_;
+  std::map<std::size_t, ExtraKeys> extra_key_sites_;
   bool any_invalid_ = false, causal_ = true;
 };
 

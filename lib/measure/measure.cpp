@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -81,6 +82,18 @@ void warn_of_positions(MeasureResult& result, const std::set<std::size_t>& odd_s
         {"site_positions", fmt::format("attention site {} ({}) does not run on one query for each token: its positions "
                                        "are the model's own, not those of the tokens.",
                                        i, result.layout.sites[i].path)});
+}
+
+/// Key 0 is then not always the first token.
+void warn_of_extra_keys(MeasureResult& result, const std::map<std::size_t, ExtraKeys>& sites) {
+  for (const auto& [i, extra] : sites) {
+    const std::string where = extra.before > 0 ? fmt::format("{} before those of the tokens: the first token is key {}",
+                                                             extra.before, extra.before)
+                              : extra.behind > 0 ? fmt::format("{} behind those of the tokens", extra.behind)
+                                                 : "at places that its mask does not show";
+    result.warnings.push_back({"extra_keys", fmt::format("attention site {} ({}) has keys that are no tokens, {}.", i,
+                                                         result.layout.sites[i].path, where)});
+  }
 }
 
 void warn_of_windows(MeasureResult& result, std::int64_t length) {
@@ -176,6 +189,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   check_targets(needs, input);
   const auto start = std::chrono::steady_clock::now();
   std::set<std::size_t> odd_streams, odd_sites;  // whose shape is not understood
+  std::map<std::size_t, ExtraKeys> extra_key_sites;
   std::int64_t sequences = 0, tokens = 0;
   for (const Batch& batch : batches(input.sequences, config.input.batch)) {
     if (hooks.interrupted()) {
@@ -211,6 +225,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     result.numerical_failure |= recorder->any_invalid();
     odd_streams.insert(recorder->odd_streams().begin(), recorder->odd_streams().end());
     odd_sites.insert(recorder->odd_sites().begin(), recorder->odd_sites().end());
+    extra_key_sites.insert(recorder->extra_key_sites().begin(), recorder->extra_key_sites().end());
     for (const Sequence* sequence : members) {
       if (!needs.jacobian) break;
       if (hooks.interrupted()) result.complete = false;  // the sequences that follow have no Jacobian
@@ -246,6 +261,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
   if (sequences > 0) check_fired(model, result);
   warn_of_loops(result, sequences);
   warn_of_positions(result, odd_sites);
+  warn_of_extra_keys(result, extra_key_sites);
   if (needs.loss && !scorable && sequences > 0)
     result.warnings.push_back(
         {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <utility>
 
 namespace sinkscope {
 namespace {
@@ -75,6 +76,27 @@ bool matches(const VisibleRows& rows, MaskKind kind, std::int64_t width, std::in
   return true;
 }
 
+/// More keys than queries: those at one end that every query sees, where no query sees a later token among the others.
+std::optional<ExtraKeys> find_extra_keys(const VisibleRows& rows, std::int64_t queries, std::int64_t keys) {
+  const std::int64_t surplus = keys - queries;
+  if (surplus <= 0 || queries < 2) return std::nullopt;
+  bool before = true, behind = true;
+  for (std::int64_t begin = 0; begin < queries && (before || behind); begin += kRows) {
+    const std::int64_t end = std::min(queries, begin + kRows);
+    const at::Tensor visible = rows(begin, end);
+    const at::Tensor later = expected_rows(MaskKind::causal, 0, begin, end, queries, visible.device()).logical_not();
+    const auto fits = [&](std::int64_t extra, std::int64_t tokens) {
+      return visible.narrow(3, extra, surplus).all().item<bool>() &&
+             !visible.narrow(3, tokens, queries).logical_and(later).any().item<bool>();
+    };
+    before = before && fits(0, surplus);
+    behind = behind && fits(queries, 0);
+  }
+  if (before) return ExtraKeys{.before = surplus, .behind = 0};
+  if (behind) return ExtraKeys{.before = 0, .behind = surplus};
+  return std::nullopt;
+}
+
 /// Finds the mask by position below keys that no query of a sequence sees.
 void recognise_padding(const VisibleRows& rows, std::int64_t queries, std::int64_t keys, const Survey& survey,
                        RecognisedMask& mask) {
@@ -96,7 +118,7 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
   const Survey seen = survey(rows, queries, keys);
   if (seen.full && (queries > 1 || keys > 1)) {
     mask.kind = MaskKind::none;
-    mask.visibility = {shared(Visibility::full(queries, keys))};
+    mask.visibility = {{shared(Visibility::full(queries, keys))}};
     return mask;
   }
   if (seen.same && seen.causal_only && seen.most > 0 && queries == keys) {
@@ -104,32 +126,50 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
       if (!matches(rows, kind, seen.most, queries, keys)) continue;
       mask.kind = kind;
       mask.width = kind == MaskKind::causal ? 0 : seen.most;
-      mask.visibility = {shared(kind == MaskKind::causal   ? Visibility::causal(queries, keys)
-                                : kind == MaskKind::window ? Visibility::window(queries, seen.most)
-                                                           : Visibility::chunk(queries, seen.most))};
+      mask.visibility = {{shared(kind == MaskKind::causal   ? Visibility::causal(queries, keys)
+                                 : kind == MaskKind::window ? Visibility::window(queries, seen.most)
+                                                            : Visibility::chunk(queries, seen.most))}};
       return mask;
     }
   }
   recognise_padding(rows, queries, keys, seen, mask);
   mask.visible_keys = seen.counts.to(at::kDouble);
   if (const at::Tensor is_query = seen.counts > 0; !is_query.all().item<bool>()) mask.is_query = is_query;
+  const std::optional<ExtraKeys> extra = find_extra_keys(rows, queries, keys);
+  mask.extra_keys = extra.value_or(ExtraKeys{});
   const std::int64_t leading = std::min(first_keys, keys);
   std::vector<at::Tensor> leading_seen;
   for (std::int64_t begin = 0; begin < queries; begin += kRows)
     leading_seen.push_back(rows(begin, std::min(queries, begin + kRows)).narrow(3, 0, leading));
-  const at::Tensor first_seen = at::cat(leading_seen, 2).to(at::kCPU, at::kByte);
-  const at::Tensor counts = seen.counts.to(at::kCPU);
+  const at::Tensor first_seen = at::cat(leading_seen, 2).to(at::kCPU, at::kByte).contiguous();
+  const at::Tensor counts = seen.counts.to(at::kCPU).contiguous();
+  const auto values = [](const at::Tensor& x, auto type) {
+    const auto* data = x.const_data_ptr<decltype(type)>();
+    return std::vector<decltype(type)>(data, data + x.numel());
+  };
   for (std::int64_t b = 0; b < counts.size(0); ++b) {
-    const at::Tensor row_counts = counts[b][0].contiguous(), flags = first_seen[b][0].contiguous();
-    mask.visibility.push_back(
-        shared(Visibility::other(mask.kind, keys, seen.causal_only,
-                                 std::vector<std::int64_t>(row_counts.const_data_ptr<std::int64_t>(),
-                                                           row_counts.const_data_ptr<std::int64_t>() + queries),
-                                 leading,
-                                 std::vector<std::uint8_t>(flags.const_data_ptr<std::uint8_t>(),
-                                                           flags.const_data_ptr<std::uint8_t>() + queries * leading))));
+    const bool alike =
+        (counts[b] == counts[b][0]).all().item<bool>() && (first_seen[b] == first_seen[b][0]).all().item<bool>();
+    HeadMasks heads;
+    for (std::int64_t h = 0; h < (alike ? 1 : counts.size(1)); ++h)
+      heads.push_back(
+          shared(Visibility::other(mask.kind, keys, seen.causal_only || extra, values(counts[b][h], std::int64_t{}),
+                                   leading, values(first_seen[b][h], std::uint8_t{}), mask.extra_keys)));
+    mask.visibility.push_back(std::move(heads));
   }
   return mask;
+}
+
+/// The same mask as one of no order: alpha divides by all queries.
+Visibility listed(const Visibility& mask, std::int64_t first_keys) {
+  std::vector<std::int64_t> counts;
+  std::vector<std::uint8_t> seen;
+  const std::int64_t leading = std::min(first_keys, mask.keys());
+  for (std::int64_t i = 0; i < mask.rows(); ++i) {
+    counts.push_back(mask.visible(i));
+    for (std::int64_t k = 0; k < leading; ++k) seen.push_back(mask.sees(i, k) ? 1 : 0);
+  }
+  return Visibility::other(MaskKind::other, mask.keys(), false, std::move(counts), leading, std::move(seen));
 }
 
 /// [1 or B, 1 or H, Q or 1, K or 1]: leading dims added, expanded ones (stride 0) kept once.
@@ -141,6 +181,13 @@ at::Tensor compact(at::Tensor mask) {
 }
 
 }  // namespace
+
+bool is_causal(const RecognisedMask& mask) {
+  for (const HeadMasks& heads : mask.visibility)
+    for (const auto& visibility : heads)
+      if (!visibility->is_causal()) return false;
+  return true;
+}
 
 RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
                               std::int64_t first_keys) {
@@ -183,22 +230,13 @@ RecognisedMask recognise_windows(const at::Tensor& scores, const at::Tensor& wei
     return x.unflatten(2, {windows, -1}).transpose(1, 2).flatten(0, 1);
   };
   const RecognisedMask each = recognise_scores(one_by_one(scores), one_by_one(weights), 0);
-  causal = std::all_of(each.visibility.begin(), each.visibility.end(), [](const auto& v) { return v->is_causal(); });
+  causal = is_causal(each);
   RecognisedMask all = recognise_scores(scores, weights, first_keys);
   all.kind = each.kind, all.width = each.width;
   // Behind each other, the queries of later windows look as if they saw earlier keys only.
-  for (auto& visibility : all.visibility) {
-    if (!visibility->is_causal()) continue;
-    std::vector<std::int64_t> counts;
-    std::vector<std::uint8_t> seen;
-    const std::int64_t leading = std::min(first_keys, visibility->keys());
-    for (std::int64_t i = 0; i < visibility->rows(); ++i) {
-      counts.push_back(visibility->visible(i));
-      for (std::int64_t k = 0; k < leading; ++k) seen.push_back(visibility->sees(i, k) ? 1 : 0);
-    }
-    visibility = shared(
-        Visibility::other(MaskKind::other, visibility->keys(), false, std::move(counts), leading, std::move(seen)));
-  }
+  for (HeadMasks& heads : all.visibility)
+    for (auto& visibility : heads)
+      if (visibility->is_causal()) visibility = shared(listed(*visibility, first_keys));
   return all;
 }
 
@@ -217,10 +255,10 @@ RecognisedMask mask_of(const ScoreFunction& score, std::int64_t queries, std::in
   if (!window || !chunk) {
     mask.kind = !score.causal ? MaskKind::none : window ? MaskKind::window : chunk ? MaskKind::chunk : MaskKind::causal;
     mask.width = window ? score.window : score.chunk;
-    mask.visibility = {shared(!score.causal ? Visibility::full(queries, keys)
-                              : window      ? Visibility::window(queries, score.window)
-                              : chunk       ? Visibility::chunk(queries, score.chunk)
-                                            : Visibility::causal(queries, keys))};
+    mask.visibility = {{shared(!score.causal ? Visibility::full(queries, keys)
+                               : window      ? Visibility::window(queries, score.window)
+                               : chunk       ? Visibility::chunk(queries, score.chunk)
+                                             : Visibility::causal(queries, keys))}};
     return mask;
   }
   const std::int64_t leading = std::min(first_keys, keys);
@@ -233,7 +271,7 @@ RecognisedMask mask_of(const ScoreFunction& score, std::int64_t queries, std::in
   mask.kind = MaskKind::other;
   mask.visible_keys = at::tensor(counts, at::kDouble).view({1, 1, queries});
   mask.visibility = {
-      shared(Visibility::other(MaskKind::other, keys, true, std::move(counts), leading, std::move(seen)))};
+      {shared(Visibility::other(MaskKind::other, keys, true, std::move(counts), leading, std::move(seen)))}};
   return mask;
 }
 

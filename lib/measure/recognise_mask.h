@@ -5,11 +5,15 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "kernels/score_function.h"
 #include "metric/visibility.h"
 
 namespace sinkscope {
+
+/// What the heads of a sequence may see: one for all heads, or one each.
+using HeadMasks = std::vector<std::shared_ptr<const Visibility>>;
 
 struct RecognisedMask {
   /// none, causal, window, chunk; padding: one of these without some keys of a sequence; other: nothing fits.
@@ -19,13 +23,16 @@ struct RecognisedMask {
   at::Tensor key_padding;                  ///< [1 or B, K] bool, true: visible; undefined unless kind is padding
   /// Only visibility: 0 at every visible pair, so the score function replaces the mask.
   bool exact = false;
-  /// Of the first head: one for all sequences, or one per sequence where they differ.
-  std::vector<std::shared_ptr<const Visibility>> visibility;
+  std::vector<HeadMasks> visibility;  ///< one for all sequences, or one per sequence where they differ
+  ExtraKeys extra_keys;               ///< keys that are no tokens; only where they show, besides a causal mask
   /// [1 or B, 1 or H, Q] float64: keys that each query sees; undefined where `kind` says it all.
   at::Tensor visible_keys;
   /// [1 or B, 1 or H, Q] bool: false for rows that see no key and so are no queries; undefined where all are.
   at::Tensor is_query;
 };
+
+/// No query of any sequence and head sees a later token.
+bool is_causal(const RecognisedMask& mask);
 
 /// The lowest additive value that is no mask: finite biases (ALiBi, relative positions) stay above it, every fill value
 /// that is used for masking (-1e4, -1e9, the lowest finite value, -inf) lies below.

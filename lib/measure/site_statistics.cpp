@@ -39,7 +39,7 @@ at::Tensor visible_by_position(const Visibility& visibility, at::Device device) 
 /// [1 or B, 1 or H, Q] float64: 1 / ln(visible keys), 0 where a query sees at most one key.
 at::Tensor inverse_log_visible(const SiteBatch& site, const at::Tensor& visible_keys, at::Device device) {
   const at::Tensor visible =
-      visible_keys.defined() ? visible_keys.to(device) : visible_by_position(*site.visibility.front(), device);
+      visible_keys.defined() ? visible_keys.to(device) : visible_by_position(*site.visibility.front().front(), device);
   return at::where(visible > 1, visible.log().reciprocal(), at::zeros({}, visible.options()));
 }
 
@@ -105,13 +105,18 @@ FirstKeysRequest first_keys_request(const SiteBatch& site, const Needs& needs,
   return request;
 }
 
+/// Keys of which Visibility knows who sees them: key 0 always, its uniform value is part of several metrics.
+std::int64_t leading_keys(const Needs& needs) {
+  return std::max({std::int64_t{1}, needs.first_keys, needs.after_first_k});
+}
+
 void set_mask(SiteBatch& site, const RecognisedMask& mask) {
   site.mask = mask.kind;
   site.mask_width = mask.width;
   site.visibility = mask.visibility;
   site.is_query = mask.is_query;
-  site.causal =
-      std::all_of(mask.visibility.begin(), mask.visibility.end(), [](const auto& v) { return v->is_causal(); });
+  site.causal = is_causal(mask);
+  site.extra_keys = mask.extra_keys;
 }
 
 SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
@@ -120,7 +125,7 @@ SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::opti
   site.batch = view.query.size(0), site.heads = view.query.size(1), site.queries = view.query.size(2);
   site.kv_heads = view.key.size(1), site.keys = view.key.size(2), site.head_dim = view.query.size(3);
   site.row_sum_tolerance = view.query.element_size() < 4 ? 2e-2 : 1e-3;
-  const std::int64_t first_keys = std::max(needs.first_keys, needs.after_first_k);
+  const std::int64_t first_keys = leading_keys(needs);
   const RecognisedMask* mask = view.mask ? &masks.recognise(*view.mask, site.queries, site.keys, first_keys) : nullptr;
   const RecognisedMask seen = mask != nullptr ? *mask : mask_of(view.score, site.queries, site.keys, first_keys);
   set_mask(site, seen);
@@ -239,7 +244,7 @@ SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::o
   site.measured_by = view.written_out ? "blocks" : "materialised";
   site.reason =
       view.written_out ? "it attends inside windows of the sequence" : "the model builds the attention matrix itself";
-  const std::int64_t first_keys = std::max(needs.first_keys, needs.after_first_k);
+  const std::int64_t first_keys = leading_keys(needs);
   const RecognisedMask mask = view.windows > 1
                                   ? recognise_windows(view.scores, view.weights, view.windows, first_keys, site.causal)
                                   : recognise_scores(view.scores, view.weights, first_keys);
@@ -281,7 +286,7 @@ SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::op
   site.row_sum_tolerance = view.weights.element_size() < 4 ? 2e-2 : 1e-3;
   site.measured_by = "marked";
   site.reason = "the author declared this tensor as attention";
-  const RecognisedMask mask = recognise_weights(view.weights, std::max(needs.first_keys, needs.after_first_k));
+  const RecognisedMask mask = recognise_weights(view.weights, leading_keys(needs));
   set_mask(site, mask);
   if (needs.first_keys > 0) site.first_keys = first_keys_of(view.weights, first_keys_request(site, needs, non_trigger));
   from_matrix(site, needs, view.weights, view.probability, mask, {});

@@ -24,9 +24,10 @@ struct SiteBatch {
   std::int64_t batch = 0, heads = 0, kv_heads = 0, head_dim = 0, queries = 0, keys = 0;
   MaskKind mask = MaskKind::none;
   std::int64_t mask_width = 0;
-  std::vector<std::shared_ptr<const Visibility>> visibility;  ///< one for all sequences, or one each
+  std::vector<HeadMasks> visibility;  ///< one for all sequences, or one each
   at::Tensor is_query;       ///< [1 or B, 1 or H, Q] bool: false for rows that see no key; undefined: all are queries
-  bool causal = true;        ///< no query sees a later key
+  bool causal = true;        ///< no query sees a later token
+  ExtraKeys extra_keys;      ///< keys that are no tokens, as the mask shows them
   std::int64_t windows = 1;  ///< that the queries of a sequence are cut into
   std::string measured_by;   ///< fused | blocks | materialised | marked
   std::optional<std::string> reason;  ///< why not fused

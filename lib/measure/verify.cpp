@@ -18,6 +18,7 @@
 namespace sinkscope {
 namespace {
 
+constexpr double kLargestLogit = 6e4;                                    // the lowest float16 lies beyond
 constexpr double kPrefixTolerance = 1e-3, kPrefixTolerance16Bit = 3e-2;  // relative to the largest logit
 
 /// Equal bit for bit, NaN included.
@@ -68,8 +69,13 @@ std::optional<bool> prefix_consistent(const InstrumentedModel& model, const at::
       part.size(1) != half)
     return std::nullopt;
   const at::Tensor expected = whole.narrow(1, 0, half).to(at::kDouble), got = part.to(at::kDouble);
-  const double scale = std::max(1e-30, expected.abs().max().item<double>());
-  const double difference = (got - expected).abs().max().item<double>() / scale;
+  if (expected.isnan().any().item<bool>() || got.isnan().any().item<bool>()) return std::nullopt;
+  // Logits of ids that the model rules out are fill values, -inf or the lowest of the type: equal, and no scale.
+  const at::Tensor filled = expected.abs() > kLargestLogit;
+  const at::Tensor logits = expected.masked_fill(filled, 0);
+  const double scale = std::max(1e-30, logits.numel() > 0 ? logits.abs().max().item<double>() : 0);
+  const at::Tensor same = at::where(filled, at::where(got == expected, 0, INFINITY), (got - logits).abs());
+  const double difference = (same.numel() > 0 ? same.max().item<double>() : 0) / scale;
   const double tolerance = whole.element_size() < 4 ? kPrefixTolerance16Bit : kPrefixTolerance;
   if (!(difference <= tolerance))
     throw InputError(fmt::format(
@@ -108,7 +114,7 @@ VerifyInfo verify(const InstrumentedModel& model, const MeasureConfig& config, c
     if (taps.site)
       taps.site = [&, record = taps.site](SiteId id, const AttentionView& view) {
         record(id, view);
-        compare_site(first_sequences(view), needs, errors);
+        compare_site(first_sequences(view), needs, recorder->non_trigger(), errors);
       };
     if (taps.stream)
       taps.stream = [&, record = taps.stream](StreamId id, const at::Tensor& x) {

@@ -25,8 +25,8 @@ void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable&
   const auto first_and_others = [&](const char* name, const FirstAndOthers& got, const at::Tensor& x) {
     if (!got.first.defined()) return;
     const at::Tensor n = norms(x);
-    errors.compare(name, got.first, n.select(2, 0), true);
-    if (n.size(2) > 1) errors.compare(name, got.others, n.narrow(2, 1, n.size(2) - 1).mean(-1), true);
+    errors.compare(name, got.first, n.select(2, 0), ErrorUnit::relative);
+    if (n.size(2) > 1) errors.compare(name, got.others, n.narrow(2, 1, n.size(2) - 1).mean(-1), ErrorUnit::relative);
   };
   if (view.windows == 1) {
     first_and_others("key_norm", site.key_norm, view.key);
@@ -36,19 +36,22 @@ void compare_norms(const SiteBatch& site, const AttentionView& view, ErrorTable&
     at::Tensor n = norms(view.output);
     if (site.is_query.defined()) n = n.masked_fill(site.is_query.logical_not(), 0);
     const at::Tensor counted = site.is_query.defined() ? site.is_query.sum(-1) : at::full({}, site.queries);
-    errors.compare("head_output_norm", site.head_output_norm.mean, n.sum(-1) / counted.to(n.device()), true);
+    errors.compare("head_output_norm", site.head_output_norm.mean, n.sum(-1) / counted.to(n.device()),
+                   ErrorUnit::relative);
   }
   if (site.head_output_norm.last.defined() && site.queries > 0)
     errors.compare("head_output_norm_last", site.head_output_norm.last, norms(view.output).select(2, site.queries - 1),
-                   true);
+                   ErrorUnit::relative);
 }
 
 /// `p` [B, H, Q, >= first keys] float64.
-void compare_first_keys(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
+void compare_first_keys(const SiteBatch& site, const Needs& needs, const at::Tensor& p,
+                        const std::optional<at::Tensor>& non_trigger, ErrorTable& errors) {
   const std::int64_t queries = site.queries, keys = p.size(3);
   const auto mean = [&](const char* name, const at::Tensor& sum, const at::Tensor& expected, std::int64_t count) {
     if (sum.defined() && count > 0)
-      errors.compare(name, sum / static_cast<double>(count), expected / static_cast<double>(count), false);
+      errors.compare(name, sum / static_cast<double>(count), expected / static_cast<double>(count),
+                     ErrorUnit::absolute);
   };
   const FirstKeysSums& first = site.first_keys;
   const at::Tensor key0 = p.select(3, 0);
@@ -60,6 +63,8 @@ void compare_first_keys(const SiteBatch& site, const Needs& needs, const at::Ten
   mean("last_query", first.last_query, key0.select(2, queries - 1), 1);
   const std::int64_t tail = std::min(needs.tail_window, queries);
   if (tail > 0) mean("tail", first.tail_sum, key0.narrow(2, queries - tail, tail).sum(-1), tail);
+  if (first.selected_sum.defined() && non_trigger)
+    mean("non_trigger", first.selected_sum, (key0 * non_trigger->to(key0.device()).unsqueeze(1)).sum(-1), queries);
   const std::int64_t k = std::min(needs.after_first_k, queries), after = queries - k;
   if (k > 0)
     mean("after_first_k", first.after_first_k_sum, p.narrow(2, k, after).narrow(3, 0, std::min(k, keys)).sum({2, 3}),
@@ -67,14 +72,25 @@ void compare_first_keys(const SiteBatch& site, const Needs& needs, const at::Ten
 }
 
 /// `p` [B, H, Q, K] float64.
-void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor& p, ErrorTable& errors) {
+void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor& p,
+                    const std::optional<at::Tensor>& non_trigger, ErrorTable& errors) {
   if (site.queries == 0 || site.keys == 0) return;
   const auto rows = static_cast<double>(site.queries);
-  compare_first_keys(site, needs, p, errors);
+  compare_first_keys(site, needs, p, non_trigger, errors);
+  const at::Tensor magnitude = p.abs(), sums = magnitude.sum(-1);
+  if (site.first_keys.renormalised_sum.defined()) {
+    const at::Tensor share = magnitude.select(3, 0) / sums.clamp_min(1e-300);
+    errors.compare("renormalised", site.first_keys.renormalised_sum / rows, share.sum(-1) / rows, ErrorUnit::absolute);
+  }
+  if (site.proxy_key_sum.defined()) {
+    const at::Tensor proxy = magnitude.narrow(3, 0, site.proxy_key_sum.size(2)) / (sums + 1e-8).unsqueeze(-1);
+    errors.compare("proxy", site.proxy_key_sum / rows, proxy.sum(2) / rows, ErrorUnit::absolute);
+  }
   if (site.column_sum.defined())
-    errors.compare("column_mean", site.column_sum.to(at::kDouble) / rows, p.sum(2) / rows, false);
+    errors.compare("column_mean", site.column_sum.to(at::kDouble) / rows, p.sum(2) / rows, ErrorUnit::absolute);
   if (site.entropy_sum.defined())
-    errors.compare("attention_entropy", site.entropy_sum / rows, at::xlogy(p, p).sum({-2, -1}).neg() / rows, false);
+    errors.compare("attention_entropy", site.entropy_sum / rows, at::xlogy(p, p).sum({-2, -1}).neg() / rows,
+                   ErrorUnit::absolute);
 }
 
 /// Long sequences: first-key probabilities, row sums and entropies of single rows.
@@ -105,18 +121,19 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
     if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(at::kDouble).view({1, -1}));
     const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp().masked_fill(hidden_row.unsqueeze(-1), 0);
     errors.compare("log_sum_exp", call.lse.select(2, i).masked_fill(hidden_row, 0), lse.masked_fill(hidden_row, 0),
-                   false);
+                   ErrorUnit::logit);
     errors.compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0),
-                   p.select(2, 0), false);
+                   p.select(2, 0), ErrorUnit::absolute);
     if (pass.entropy.defined())
-      errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), false);
-    if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), false);
+      errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), ErrorUnit::absolute);
+    if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), ErrorUnit::absolute);
   }
 }
 
 /// Long sequences: sums over all queries, of the first keys and of single columns. The probabilities are exp(s - lse)
 /// in float64; the log-sum-exp is what compare_rows has checked.
-void compare_columns(const SiteBatch& site, const AttentionCall& call, const Needs& needs, ErrorTable& errors) {
+void compare_columns(const SiteBatch& site, const AttentionCall& call, const Needs& needs,
+                     const std::optional<at::Tensor>& non_trigger, ErrorTable& errors) {
   const std::int64_t queries = site.queries, keys = site.keys, group = site.heads / site.kv_heads;
   const std::int64_t leading =
       std::min(keys, std::max<std::int64_t>(1, std::max(needs.first_keys, needs.after_first_k)));
@@ -142,21 +159,27 @@ void compare_columns(const SiteBatch& site, const AttentionCall& call, const Nee
   }
   at::Tensor p = (s - call.lse.to(at::kDouble).unsqueeze(-1)).exp();
   if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
-  compare_first_keys(site, needs, p.narrow(3, 0, leading), errors);
+  compare_first_keys(site, needs, p.narrow(3, 0, leading), non_trigger, errors);
+  if (site.first_keys.learned_sink_sum.defined()) {
+    const at::Tensor sink = (call.sink_logit->to(at::kDouble).view({1, -1, 1}) - call.lse.to(at::kDouble)).exp();
+    errors.compare("learned_sink_mass", site.first_keys.learned_sink_sum / static_cast<double>(queries), sink.mean(-1),
+                   ErrorUnit::absolute);
+  }
   if (site.column_sum.defined())
     errors.compare("column_mean",
                    site.column_sum.index_select(2, chosen).to(at::kDouble) / static_cast<double>(queries),
-                   p.sum(2) / static_cast<double>(queries), false);
+                   p.sum(2) / static_cast<double>(queries), ErrorUnit::absolute);
 }
 
 }  // namespace
 
 void ErrorTable::compare(const std::string& statistic, const at::Tensor& got, const at::Tensor& expected,
-                         bool relative) {
+                         ErrorUnit unit) {
   const at::Tensor a = got.to(at::kCPU, at::kDouble), b = expected.to(at::kCPU, at::kDouble);
   if (a.numel() == 0) return;
   at::Tensor difference = (a - b).abs();
-  if (relative) difference = difference / b.abs().clamp_min(1e-30);
+  if (unit == ErrorUnit::relative) difference = difference / b.abs().clamp_min(1e-30);
+  if (unit == ErrorUnit::logit) difference = difference / b.abs().clamp_min(1);
   // Equal infinities and NaN at the same place agree; NaN at one place only is the largest error there is.
   difference = difference.masked_fill((a == b).logical_or(a.isnan().logical_and(b.isnan())), 0).nan_to_num(INFINITY);
   double& largest = largest_.try_emplace(statistic, 0.0).first->second;
@@ -165,11 +188,14 @@ void ErrorTable::compare(const std::string& statistic, const at::Tensor& got, co
 
 std::vector<std::pair<std::string, Number>> ErrorTable::entries() const { return {largest_.begin(), largest_.end()}; }
 
-void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& errors) {
+void compare_site(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& all_non_trigger,
+                  ErrorTable& errors) {
+  std::optional<at::Tensor> non_trigger;  // of the sequences of the view
+  if (all_non_trigger) non_trigger = all_non_trigger->narrow(0, 0, view.rows().size(0));
   MaskCache masks;
-  const SiteBatch site = site_statistics(view, needs, std::nullopt, masks);
+  const SiteBatch site = site_statistics(view, needs, non_trigger, masks);
   if (view.marked()) {
-    compare_matrix(site, needs, view.weights.to(at::kDouble), errors);
+    compare_matrix(site, needs, view.weights.to(at::kDouble), non_trigger, errors);
     return;
   }
   compare_norms(site, view, errors);
@@ -179,7 +205,7 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
     if (!view.probability) p = view.weights.to(at::kDouble);
     if (view.sink_mass.defined()) p = p * (1 - view.sink_mass.to(at::kDouble)).unsqueeze(-1);
     if (site.is_query.defined()) p.masked_fill_(site.is_query.logical_not().unsqueeze(-1), 0);
-    compare_matrix(site, needs, p, errors);
+    compare_matrix(site, needs, p, non_trigger, errors);
     return;
   }
   const RecognisedMask* mask =
@@ -192,16 +218,16 @@ void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& err
     const Reference truth = reference(call);
     at::Tensor p = truth.probabilities;
     if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
-    compare_matrix(site, needs, p, errors);
+    compare_matrix(site, needs, p, non_trigger, errors);
     if (site.first_keys.learned_sink_sum.defined() && site.queries > 0)
       errors.compare("learned_sink_mass", site.first_keys.learned_sink_sum / static_cast<double>(site.queries),
-                     1 - truth.pass.row_sum.mean(-1), false);
+                     1 - truth.pass.row_sum.mean(-1), ErrorUnit::absolute);
     if (view.lse.defined())
-      errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, false);
+      errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, ErrorUnit::logit);
   } else {
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
     compare_rows(call, needs, errors);
-    compare_columns(site, call, needs, errors);
+    compare_columns(site, call, needs, non_trigger, errors);
   }
 }
 
@@ -210,13 +236,14 @@ void compare_stream(const at::Tensor& stream, const Needs& needs, ErrorTable& er
   const StreamStatistics got =
       stream_statistics(stream.detach(), {needs.stream_extremes, needs.massive_magnitude, needs.massive_ratio});
   const at::Tensor x = stream.detach().to(at::kDouble);
-  errors.compare("hidden_norm", got.norm, x.norm(2, {-1}, false), true);
+  errors.compare("hidden_norm", got.norm, x.norm(2, {-1}, false), ErrorUnit::relative);
   if (!needs.stream_extremes) return;
   const at::Tensor sorted = std::get<0>(x.abs().flatten(1).sort(-1));
   for (std::int64_t n = 0; n < std::min<std::int64_t>(3, sorted.size(1)); ++n)
     errors.compare("massive_activation_top" + std::to_string(n + 1), got.top_value.select(1, n).abs(),
-                   sorted.select(1, sorted.size(1) - 1 - n), true);
-  errors.compare("massive_activation_median", got.median, sorted.select(1, (sorted.size(1) - 1) / 2), true);
+                   sorted.select(1, sorted.size(1) - 1 - n), ErrorUnit::relative);
+  errors.compare("massive_activation_median", got.median, sorted.select(1, (sorted.size(1) - 1) / 2),
+                 ErrorUnit::relative);
 }
 
 }  // namespace sinkscope

@@ -2,6 +2,7 @@
 // Statistics against a float64 computation on the materialised matrix.
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,11 +13,15 @@
 
 namespace sinkscope {
 
+/// What a difference is divided by: nothing; the expected magnitude; or, for log-sum-exp, that magnitude where it is
+/// above 1, since a logit of 40 has no more digits than any other float.
+enum class ErrorUnit { absolute, relative, logit };
+
 /// Largest error of each statistic so far.
 class ErrorTable {
  public:
-  /// Largest absolute difference, divided by the expected magnitude where `relative`. NaN in both places agrees.
-  void compare(const std::string& statistic, const at::Tensor& got, const at::Tensor& expected, bool relative);
+  /// NaN in both places agrees.
+  void compare(const std::string& statistic, const at::Tensor& got, const at::Tensor& expected, ErrorUnit unit);
   std::vector<std::pair<std::string, Number>> entries() const;
 
  private:
@@ -26,8 +31,9 @@ class ErrorTable {
 inline constexpr std::int64_t kVerifiedLength = 2048;  ///< beyond, rows are sampled
 inline constexpr std::int64_t kVerifiedRows = 64;
 
-/// Probabilities, column sums, entropy and log-sum-exp of one call, absolute errors; norms relative.
-void compare_site(const AttentionView& view, const Needs& needs, ErrorTable& errors);
+/// Probabilities, column sums, entropies and log-sum-exp of one call, and norms. `non_trigger` as in site_statistics.
+void compare_site(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
+                  ErrorTable& errors);
 
 /// Norms and extremes of one stream, relative errors.
 void compare_stream(const at::Tensor& stream, const Needs& needs, ErrorTable& errors);

@@ -17,12 +17,13 @@ struct SiteInfo {
   std::int64_t ordinal = 0;           ///< 0, 1, ... among the sites with this path, in execution order
   std::optional<std::int64_t> layer;  ///< order of the block within its stack
   std::string kind = "self";          ///< self | cross
+  bool own_keys = false;              ///< the graph shows that the keys come from the queries' own stream
   std::string pattern;                ///< idiom: sdpa, eager, ...
   std::string measured_by;            ///< fused | blocks | materialised | marked
   std::optional<std::string> reason;  ///< why it is not measured fused; empty for fused sites
   std::optional<std::int64_t> query_heads, kv_heads, head_dim;  ///< known after the first call
   std::string mask = "none";                                    ///< none | causal | window | chunk | padding | other
-  std::optional<std::int64_t> window;  ///< keys of a sliding window or chunk
+  std::optional<std::int64_t> window;                           ///< keys of a sliding window or chunk
   std::optional<double> softcap;
   bool learned_sink = false;
   std::string row_sum = "one";  ///< one | with_sink | free: what a row of probabilities sums to

@@ -23,7 +23,7 @@ Number norm_ratio(Number first, Number others) {
 void NormRatios::add(const SiteObservation& o, const std::vector<double>& first, const std::vector<double>& others) {
   const std::size_t site = index(o.site);
   seen_.see(o.site, o.kind, static_cast<std::size_t>(o.kv_heads));
-  const bool has_others = o.visibility->keys() > 1;
+  const bool has_others = o.keys() > 1;
   for (std::size_t g = 0; g < static_cast<std::size_t>(o.kv_heads); ++g) {
     const bool usable = std::isfinite(first.at(g)) && (!has_others || std::isfinite(others.at(g)));
     if (!usable || !read_by_valid_head(o, g)) {

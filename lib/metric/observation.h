@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "metric/per_head.h"
 #include "metric/visibility.h"
 
 namespace sinkscope {
@@ -27,7 +28,16 @@ struct SiteObservation {
   std::int64_t query_heads = 0;
   std::int64_t kv_heads = 0;  ///< 0 where no keys, values and outputs are known (weights that an author declared)
   std::string kind = "self";  ///< self | cross
-  std::shared_ptr<const Visibility> visibility;  ///< the same for all heads
+
+  PerHead<std::shared_ptr<const Visibility>> visibility;
+  const Visibility& mask(std::size_t head) const { return *visibility.at(head); }
+  std::int64_t rows() const { return mask(0).rows(); }  ///< Q
+  std::int64_t keys() const { return mask(0).keys(); }  ///< K
+  /// f(mask) for every head; computed once where heads share one.
+  template <class F>
+  auto of_masks(F f) const {
+    return visibility.map([&](const auto& mask) { return f(*mask); });
+  }
 
   /// [H] 0 where the head has a NaN or a row whose sum is far from what it should be: such a sample has no value.
   std::vector<std::uint8_t> valid;
@@ -37,11 +47,9 @@ struct SiteObservation {
   std::vector<double> first_query;        ///< [H]: A[0, 0]
   std::vector<double> last_query;         ///< [H]: A[Q-1, 0]
   std::vector<double> tail_sum;           ///< [H]: sum over the last min(tail_window, Q) queries of A[i, 0]
-  std::int64_t tail_rows = 0;             ///< queries in tail_sum
   std::vector<double> after_first_k_sum;  ///< [H]: sum over queries i >= k of the sum over keys j < k of A[i, j]
-  std::int64_t after_first_k_rows = 0;    ///< queries in after_first_k_sum; 0 when Q <= k
-  std::vector<double> non_trigger_sum;    ///< [H]: sum of A[i, 0] over queries whose token is no trigger
-  std::int64_t non_trigger_rows = 0;
+  /// [H]: sum of A[i, 0] over queries whose token is no trigger; empty where rows are no tokens.
+  std::vector<double> non_trigger_sum;
   std::vector<double>
       renormalised_sum;  ///< [H]: sum over queries of A[i, 0] / sum_j A[i, j]; only where rows do not sum to one
 

@@ -26,11 +26,12 @@ double mean_after_first(const std::vector<double>& norms) {
   return (sum(norms) - norms[0]) / static_cast<double>(norms.size() - 1);
 }
 
-bool valid_head(const Site& site, const Matrix& attention) {
+bool valid_head(const Site& site, std::size_t h) {
+  const Matrix& attention = site.heads[h];
   for (std::size_t i = 0; i < attention.size(); ++i) {
     const double total = sum(attention[i]);
     if (!std::isfinite(total)) return false;
-    const bool is_query = site.mask.visible(static_cast<std::int64_t>(i)) > 0;
+    const bool is_query = site.mask_of(h).visible(static_cast<std::int64_t>(i)) > 0;
     if (site.row_sum == "one" && is_query && std::abs(total - 1) > 1e-3) return false;
     if (site.row_sum == "with_sink" && total > 1 + 1e-3) return false;
   }
@@ -61,7 +62,7 @@ Matrix proxy_of(Matrix weights) {
 
 /// Adds the statistics of head `h`, whose attention is `a` [Q][K].
 void add_head(SiteObservation& o, const Site& site, const Matrix& a, std::size_t h, const Needs& needs) {
-  const Visibility& mask = site.mask;
+  const Visibility& mask = site.mask_of(h);
   const bool free = site.row_sum == "free";
   const Matrix p = free ? proxy_of(a) : a;
   const std::size_t queries = a.size(), keys = size(mask.keys());
@@ -78,17 +79,13 @@ void add_head(SiteObservation& o, const Site& site, const Matrix& a, std::size_t
       if (i >= size(needs.after_first_k)) o.after_first_k_sum[h] += a[i][k];
     const bool is_trigger = i < o.sequence->ids.size() && std::find(needs.triggers.begin(), needs.triggers.end(),
                                                                     o.sequence->ids[i]) != needs.triggers.end();
-    if (!is_trigger) o.non_trigger_sum[h] += a[i][0];
+    if (!o.non_trigger_sum.empty() && !is_trigger) o.non_trigger_sum[h] += a[i][0];
     if (!o.renormalised_sum.empty() && magnitude(a[i]) > 0)
       o.renormalised_sum[h] += std::abs(a[i][0]) / magnitude(a[i]);
     if (!o.learned_sink_sum.empty()) o.learned_sink_sum[h] += 1 - sum(a[i]);
     for (std::size_t j = 0; j < keys; ++j) o.column_sum[h * keys + j] += static_cast<float>(a[i][j]);
     o.entropy_sum[h] += entropy(a[i]);
     if (visible > 1) o.normalised_entropy_sum[h] += entropy(a[i]) / std::log(static_cast<double>(visible));
-    if (h > 0) continue;  // rows are counted once, not for every head
-    o.tail_rows += i >= tail_begin ? 1 : 0;
-    o.after_first_k_rows += i >= size(needs.after_first_k) ? 1 : 0;
-    o.non_trigger_rows += is_trigger ? 0 : 1;
   }
   if (queries > 0) o.first_query[h] = a.front()[0];
   if (queries > 0) o.last_query[h] = a.back()[0];
@@ -106,7 +103,7 @@ Sequence sequence_of(const Input& input, std::size_t place) {
     else
       sequence.length = static_cast<std::int64_t>(input.ids.size());
   }
-  if (sequence.ids.empty())
+  if (sequence.ids.empty() && input.tokens)
     for (std::int64_t i = 0; i < sequence.length; ++i) sequence.ids.push_back(i);
   return sequence;
 }
@@ -165,18 +162,22 @@ SiteObservation observe(const Site& site, const Sequence& sequence, SiteId id, c
   o.query_heads = static_cast<std::int64_t>(heads);
   o.kv_heads = static_cast<std::int64_t>(value_norms.size());
   o.kind = site.kind;
-  o.visibility = std::make_shared<Visibility>(site.mask);
+  std::vector<std::shared_ptr<const Visibility>> masks;
+  for (std::size_t h = 0; h < std::max<std::size_t>(1, site.head_masks.size()); ++h)
+    masks.push_back(std::make_shared<const Visibility>(site.mask_of(h)));
+  o.visibility = PerHead(std::move(masks));
   o.first_keys = std::max<std::int64_t>(1, needs.first_keys);
   o.first_key_sum.resize(heads * size(o.first_keys));
-  for (auto* per_head : {&o.first_query, &o.last_query, &o.tail_sum, &o.after_first_k_sum, &o.non_trigger_sum,
-                         &o.entropy_sum, &o.normalised_entropy_sum})
+  for (auto* per_head :
+       {&o.first_query, &o.last_query, &o.tail_sum, &o.after_first_k_sum, &o.entropy_sum, &o.normalised_entropy_sum})
     per_head->resize(heads);
+  if (!needs.triggers.empty() && !sequence.ids.empty()) o.non_trigger_sum.resize(heads);
   if (site.row_sum != "one") o.renormalised_sum.resize(heads);
   if (site.row_sum == "with_sink") o.learned_sink_sum.resize(heads);
   if (site.row_sum == "free") o.proxy_key_sum.resize(heads * size(o.first_keys));
   o.column_sum.resize(heads * keys);
   for (std::size_t h = 0; h < heads; ++h) {
-    o.valid.push_back(valid_head(site, site.heads[h]) ? 1 : 0);
+    o.valid.push_back(valid_head(site, h) ? 1 : 0);
     add_head(o, site, site.heads[h], h, needs);
     if (site.marked) continue;
     o.head_output_norm_mean.push_back(sum(output_norms[h]) / static_cast<double>(queries));

@@ -33,6 +33,7 @@ Matrix random_attention(const Visibility& mask, SplitMix64& random);
 struct Site {
   std::vector<Matrix> heads;  ///< [H] of [Q][K]
   Visibility mask = Visibility::causal(0, 0);
+  std::vector<Visibility> head_masks = {};  ///< [H], of the same shape; default: `mask` for all
   std::string kind = "self";
   /// one | with_sink | free. with_sink: what a row lacks to one goes to a learned sink. free: rows are not checked and
   /// have a proxy. Both are also reported renormalised.
@@ -41,6 +42,7 @@ struct Site {
   Matrix key_norms = {};          ///< [G][K]; default: G = H, all 1
   Matrix value_norms = {};        ///< [G][K]; default: G = H, all 1
   Matrix head_output_norms = {};  ///< [H][Q]; default: all 1
+  const Visibility& mask_of(std::size_t head) const { return head_masks.empty() ? mask : head_masks.at(head); }
 };
 /// A causal site of these heads.
 Site causal_site(std::vector<Matrix> heads);
@@ -55,6 +57,7 @@ struct Input {
   std::vector<std::int64_t> targets = {};  ///< of jacobian, resolved
   Matrix jacobian = {};                    ///< [targets][T] norms (not squared)
   bool causal = true;
+  bool tokens = true;  ///< false: the rows are no tokens, and have no ids
 };
 Input one_site(Site site);
 

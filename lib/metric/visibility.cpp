@@ -66,12 +66,13 @@ Visibility Visibility::chunk(std::int64_t length, std::int64_t width) {
 }
 
 Visibility Visibility::other(MaskKind kind, std::int64_t keys, bool causal, std::vector<std::int64_t> visible,
-                             std::int64_t first_keys, std::vector<std::uint8_t> first_keys_seen) {
+                             std::int64_t first_keys, std::vector<std::uint8_t> first_keys_seen, ExtraKeys extra) {
   require_size(first_keys >= 0 && first_keys_seen.size() == visible.size() * static_cast<std::size_t>(first_keys));
   Visibility v = full(static_cast<std::int64_t>(visible.size()), keys);
   v.kind_ = kind;
   v.causal_ = causal;
   v.first_keys_ = first_keys;
+  v.extra_ = extra;
   v.visible_ = std::move(visible);
   v.first_keys_seen_ = std::move(first_keys_seen);
   return v;
@@ -113,10 +114,13 @@ bool Visibility::sees(std::int64_t i, std::int64_t k) const {
   return first_keys_seen_.at(static_cast<std::size_t>(i * first_keys_ + k)) != 0;
 }
 
-std::int64_t Visibility::alpha_rows(std::int64_t k) const {
-  const std::int64_t begin = causal_ ? std::min(k, queries_) : 0;
-  return queries_in(begin, queries_);
+std::int64_t Visibility::first_row(std::int64_t k) const {
+  const bool extra = k < extra_.before || (k >= keys_ - extra_.behind && k < keys_);
+  if (!causal_ || extra) return 0;
+  return std::min(k - extra_.before, queries_);
 }
+
+std::int64_t Visibility::alpha_rows(std::int64_t k) const { return queries_in(first_row(k), queries_); }
 
 std::int64_t Visibility::queries_in(std::int64_t begin, std::int64_t end) const {
   if (visible_.empty()) return keys_ > 0 ? end - begin : 0;
@@ -127,7 +131,7 @@ double Visibility::uniform_column(std::int64_t k, std::int64_t begin, std::int64
   if (k >= keys_) return 0;
   const bool listed = kind_ == MaskKind::padding || kind_ == MaskKind::other;
   if (listed && k >= first_keys_) return kUndefined;
-  begin = std::max<std::int64_t>(begin, causal_ ? k : 0);
+  begin = std::max(begin, first_row(k));
   end = std::min(end, queries_);
   // A window or chunk of 4096 in a text of 128k: only the rows near the key matter.
   if (kind_ == MaskKind::window || kind_ == MaskKind::chunk) end = std::min(end, k + width_);

@@ -117,7 +117,7 @@ def accuracy_lines(results: dict) -> list[str]:
                             for entry in results["accuracy"])] for name in names]
     same = all(entry["logits_bit_identical"] for entry in results["accuracy"])
     return [*table(header, rows), "",
-            "Norms and streams are relative, the others absolute. Above 2048 tokens 64 sampled rows are compared. The logits "
+            "Norms and streams are relative, log-sum-exp is relative above 1, the others are absolute. Above 2048 tokens 64 sampled rows are compared. The logits "
             f"with and without measuring are {'bit-identical in every case' if same else 'NOT bit-identical'}."]
 
 

@@ -24,12 +24,13 @@ CHARACTERS_PER_TOKEN = 64  # far above any tokenizer on prose: so much text is e
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A tokenizer and its identity. prefix: the ids it puts before every text; bos_id: its BOS even if it adds none."""
+    """A tokenizer and its identity. prefix: the ids it puts before every text, None where that cannot be told from what it
+    does to the text itself; bos_id: its BOS even if it adds none."""
 
     name: str
     sha256: str
     size: int
-    prefix: tuple[int, ...]
+    prefix: tuple[int, ...] | None
     bos_id: int | None
     encode: Callable[[str], list[int]]  # text -> ids without special tokens
 
@@ -39,7 +40,8 @@ class Tokenizer:
 
     @property
     def bos(self) -> dict:
-        return {"id": self.bos_id, "added_by_tokenizer": self.bos_id is not None and self.bos_id in self.prefix}
+        known = None if self.prefix is None else self.bos_id is not None and self.bos_id in self.prefix
+        return {"id": self.bos_id, "added_by_tokenizer": known}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -55,7 +57,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     except Exception as error:  # the library raises plain Exception
         raise ScriptError(f"{path}: not a tokenizer.json ({error})") from None
     plain = lambda text: tokenizer.encode(text, add_special_tokens=False).ids  # noqa: E731
-    prefix = _prefix(plain, lambda text: tokenizer.encode(text).ids, path)
+    prefix = _prefix(plain, lambda text: tokenizer.encode(text).ids)
     # A bare file does not say which of its tokens is the BOS; one that is put first is it.
     bos = prefix[0] if prefix else None
     return Tokenizer(path.name, sha256_of_file(path), tokenizer.get_vocab_size(), prefix, bos, plain)
@@ -74,18 +76,18 @@ def _from_directory(path: Path) -> Tokenizer:
         raise ScriptError(f"{path}: its tokenizer cannot be loaded ({error})") from None
     digest = hashlib.sha256(b"".join((path / name).read_bytes() for name in found[0])).hexdigest()
     plain = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
-    prefix = _prefix(plain, tokenizer.encode, path)
+    prefix = _prefix(plain, tokenizer.encode)
     return Tokenizer(path.resolve().name, digest, len(tokenizer), prefix, tokenizer.bos_token_id, plain)
 
 
-def _prefix(plain: Callable[[str], list[int]], special: Callable[[str], list[int]], path: Path) -> tuple[int, ...]:
+def _prefix(plain: Callable[[str], list[int]], special: Callable[[str], list[int]]) -> tuple[int, ...] | None:
     """The ids that the tokenizer itself puts before a text. What it appends is left out: sequences are cut, not ended."""
     text = plain("a")
     full = special("a")
     for begin in range(len(full) - len(text) + 1):
         if full[begin : begin + len(text)] == text:
             return tuple(full[:begin])
-    raise ScriptError(f"{path}: its special tokens change the text's own tokens; give --no-special-tokens and add them yourself")
+    return None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ def make_sequences(
     chunks: the text is one stream, cut into consecutive windows. documents: the text is parted at `separator` (None:
     at blank lines), each part gives its first window, and parts with too few tokens are skipped.
     """
+    if special_tokens and tokenizer.prefix is None:
+        raise ScriptError(f"{tokenizer.name}: its special tokens change the text's own tokens; tokenize without them "
+                          "(tokenize_hf.py --no-special-tokens) and add them to the ids yourself")
     prefix = list(tokenizer.prefix) if special_tokens else []
     body = length - len(prefix)
     if body < 1 or sequences < 1:

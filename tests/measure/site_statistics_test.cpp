@@ -51,7 +51,7 @@ TEST_CASE("a mask is recognised by what it lets every query see", "[measure]") {
       CHECK(got.exact);
       REQUIRE(got.visibility.size() == 1);
       for (std::int64_t i = 0; i < kLength; ++i)
-        CHECK(got.visibility[0]->visible(i) == c.mask[i].sum().item<std::int64_t>());
+        CHECK(got.visibility[0].at(0)->visible(i) == c.mask[i].sum().item<std::int64_t>());
     }
   }
 }
@@ -72,10 +72,41 @@ TEST_CASE("sequences with other padding have a visibility each", "[measure]") {
   CHECK(got.kind == MaskKind::padding);
   CHECK(got.by_position == MaskKind::causal);
   REQUIRE(got.visibility.size() == 2);
-  CHECK(got.visibility[0]->sees(3, 0));
-  CHECK_FALSE(got.visibility[1]->sees(3, 0));
-  CHECK(got.visibility[1]->visible(0) == 0);
-  CHECK(got.visibility[1]->queries() == 4);
+  CHECK(got.visibility[0].at(0)->sees(3, 0));
+  CHECK_FALSE(got.visibility[1].at(0)->sees(3, 0));
+  CHECK(got.visibility[1].at(0)->visible(0) == 0);
+  CHECK(got.visibility[1].at(0)->queries() == 4);
+}
+
+TEST_CASE("heads with other masks have a visibility each", "[measure]") {
+  const at::Tensor causal = at::ones({6, 6}, at::kBool).tril(), window = band(6, 2);
+  const at::Tensor heads = at::stack({causal, window}).unsqueeze(0);
+  const RecognisedMask got = recognise_mask(heads, 6, 6, 1);
+  CHECK(got.kind == MaskKind::other);
+  REQUIRE(got.visibility.size() == 1);
+  REQUIRE(got.visibility[0].size() == 2);
+  CHECK(got.visibility[0][0]->visible(5) == 6);
+  CHECK(got.visibility[0][1]->visible(5) == 2);
+  CHECK(got.visibility[0][1]->is_causal());
+  CHECK(recognise_mask(at::stack({causal, causal}).unsqueeze(0), 6, 6, 1).visibility.at(0).size() == 1);
+}
+
+TEST_CASE("keys that are no tokens do not make a causal mask another one", "[measure]") {
+  const at::Tensor causal = at::ones({6, 6}, at::kBool).tril(), learned = at::ones({6, 2}, at::kBool);
+  const RecognisedMask before = recognise_mask(at::cat({learned, causal}, 1), 6, 8, 4);
+  CHECK(is_causal(before));
+  CHECK(before.extra_keys.before == 2);
+  CHECK(before.visibility[0].at(0)->alpha_rows(1) == 6);
+  CHECK(before.visibility[0].at(0)->alpha_rows(3) == 5);
+  const RecognisedMask behind = recognise_mask(at::cat({causal, learned}, 1), 6, 8, 8);
+  CHECK(is_causal(behind));
+  CHECK(behind.extra_keys.behind == 2);
+  CHECK(behind.visibility[0].at(0)->alpha_rows(7) == 6);
+  CHECK(behind.visibility[0].at(0)->alpha_rows(3) == 3);
+  at::Tensor later = at::cat({learned, causal}, 1).clone();
+  later[1][7].fill_(true);  // one query sees a later token
+  CHECK_FALSE(is_causal(recognise_mask(later, 6, 8, 4)));
+  CHECK_FALSE(is_causal(recognise_mask(at::ones({6, 8}, at::kBool), 6, 8, 4)));
 }
 
 TEST_CASE("padding is found below every mask by position, and nothing else is taken for padding", "[measure]") {
@@ -101,14 +132,14 @@ TEST_CASE("padding is found below every mask by position, and nothing else is ta
       CHECK(got.exact);
       CHECK(got.key_padding.equal(at::stack({all[0], right, left})));
       REQUIRE(got.visibility.size() == 3);
-      CHECK(got.visibility[2]->visible(5) == c.base[5].logical_and(left).sum().item<std::int64_t>());
+      CHECK(got.visibility[2].at(0)->visible(5) == c.base[5].logical_and(left).sum().item<std::int64_t>());
     }
     at::Tensor torn = visible.clone();  // one pair more: no padding any more
     torn[1][0][kLength - 1][0] = torn[1][0][kLength - 1][0].logical_not();
     torn[1][0][kLength - 1][10] = torn[1][0][kLength - 1][10].logical_not();
     CHECK(recognise_mask(torn, kLength, kLength, 2).kind == MaskKind::other);
   }
-  CHECK(recognise_mask(at::zeros({2, 1, 4, 4}, at::kBool), 4, 4, 1).visibility.at(1)->queries() == 0);
+  CHECK(recognise_mask(at::zeros({2, 1, 4, 4}, at::kBool), 4, 4, 1).visibility.at(1).at(0)->queries() == 0);
 }
 
 TEST_CASE("the cache recognises a mask again only when it changes", "[measure]") {
@@ -122,9 +153,9 @@ TEST_CASE("the cache recognises a mask again only when it changes", "[measure]")
   // Sites that are not measured ask for no first keys, and cross attention has its own number of queries.
   at::Tensor padding = at::ones({1, 1, 1, 6}, at::kBool);
   padding.select(3, 0).fill_(false);
-  CHECK(cache.recognise(padding, 6, 6, 0).visibility.at(0)->rows() == 6);
-  CHECK_FALSE(cache.recognise(padding, 6, 6, 2).visibility.at(0)->sees(5, 0));
-  CHECK(cache.recognise(padding, 4, 6, 2).visibility.at(0)->rows() == 4);
+  CHECK(cache.recognise(padding, 6, 6, 0).visibility.at(0).at(0)->rows() == 6);
+  CHECK_FALSE(cache.recognise(padding, 6, 6, 2).visibility.at(0).at(0)->sees(5, 0));
+  CHECK(cache.recognise(padding, 4, 6, 2).visibility.at(0).at(0)->rows() == 4);
 }
 
 Needs all_needs() {
@@ -236,7 +267,7 @@ TEST_CASE("windows, chunks, soft caps and learned sinks of a score function agre
       check_against(site, truth.probabilities, 1e-6);
       const at::Tensor& p = truth.probabilities;
       for (std::int64_t i = 0; i < kLength; ++i)
-        CHECK(site.visibility[0]->visible(i) == (p[0][0][i] > 0).sum().item<std::int64_t>());
+        CHECK(site.visibility[0].at(0)->visible(i) == (p[0][0][i] > 0).sum().item<std::int64_t>());
       CHECK(site.first_keys.learned_sink_sum.defined() == c.sinks);
       if (!c.sinks) continue;
       const at::Tensor rest = p.sum(-1);
@@ -274,8 +305,8 @@ TEST_CASE("a row that a finite fill value leaves no key is no query and adds not
     const SiteBatch materialised = site_statistics(view, all_needs(), std::nullopt, masks);
     for (const SiteBatch& site : {sdpa, materialised}) {
       check_against(site, p, 1e-6);
-      CHECK(site.visibility.at(0)->queries() == 6);
-      CHECK(site.visibility.at(0)->queries_in(0, 5) == 1);
+      CHECK(site.visibility.at(0).at(0)->queries() == 6);
+      CHECK(site.visibility.at(0).at(0)->queries_in(0, 5) == 1);
       const at::Tensor norm = view.output.to(at::kDouble).norm(2, {-1}, false);
       CHECK(at::allclose(site.head_output_norm.mean[0], norm[0].narrow(1, 4, 6).mean(-1), 1e-5));
       CHECK(at::allclose(site.head_output_norm.mean[1], norm[1].mean(-1), 1e-5));

@@ -17,7 +17,7 @@ constexpr std::int64_t kLength = kVerifiedLength + 30;
 Needs all_needs() {
   Needs needs;
   needs.first_keys = 3, needs.after_first_k = 2, needs.tail_window = 4;
-  needs.column_sums = needs.entropy = true;
+  needs.column_sums = needs.entropy = needs.learned_sink = true;
   return needs;
 }
 
@@ -34,9 +34,10 @@ AttentionView long_view() {
   return view;
 }
 
-std::map<std::string, double> errors_of(const AttentionView& view) {
+std::map<std::string, double> errors_of(const AttentionView& view,
+                                        const std::optional<at::Tensor>& non_trigger = std::nullopt) {
   ErrorTable table;
-  compare_site(view, all_needs(), table);
+  compare_site(view, all_needs(), non_trigger, table);
   std::map<std::string, double> errors;
   for (const auto& [name, error] : table.entries()) errors[name] = error.value();
   return errors;
@@ -57,8 +58,32 @@ TEST_CASE("sampled rows and columns of a long padded sequence agree with float64
 
 TEST_CASE("a wrong log-sum-exp of a long sequence is found", "[measure]") {
   AttentionView view = long_view();
-  view.lse += 0.01;
+  view.lse += 0.03;
   CHECK(errors_of(view).at("log_sum_exp") > 0.005);
+}
+
+TEST_CASE("queries that are no triggers and learned sinks of long sequences are compared", "[measure]") {
+  AttentionView view = long_view();
+  view.mask.reset(), view.score.causal = true;
+  AttentionCall call;
+  call.query = view.query, call.key = view.key, call.score = view.score, call.sink_logit = at::tensor({0.5F, 3.F});
+  view.sink_logit = call.sink_logit, view.lse = reference(call).lse.to(at::kFloat);
+  const at::Tensor non_trigger = at::ones({1, kLength}, at::kBool);
+  const auto errors = errors_of(view, non_trigger);
+  for (const char* name : {"non_trigger", "learned_sink_mass"}) CHECK(errors.at(name) < 1e-5);
+  view.lse += 0.01;
+  CHECK(errors_of(view, non_trigger).at("learned_sink_mass") < 1e-5);  // its own log-sum-exp is what is wrong
+  CHECK(errors_of(view, non_trigger).at("log_sum_exp") > 1e-4);
+}
+
+TEST_CASE("the proxy of weights of any sum is compared, and what was renormalised", "[measure]") {
+  AttentionView view;
+  view.weights = models::numbers({2, 2, 6, 6}, 1).abs(), view.probability = false;
+  const auto errors = errors_of(view);
+  for (const char* name : {"proxy", "renormalised", "first_token_mass"}) {
+    CAPTURE(name);
+    CHECK(errors.at(name) < 1e-6);
+  }
 }
 
 }  // namespace sinkscope

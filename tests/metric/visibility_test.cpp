@@ -105,3 +105,28 @@ TEST_CASE("a mask without queries has no uniform entropy", "[visibility]") {
   CHECK(std::isnan(Visibility::causal(0, 0).uniform_entropy()));
   CHECK_THROWS_AS(Visibility::window(4, 0), std::invalid_argument);
 }
+
+TEST_CASE("alpha of a key that is no token divides by all queries, that of a token by those from it on",
+          "[visibility]") {
+  // One learned key, then four causal tokens; and the same with the learned key at the end.
+  const std::vector<std::int64_t> visible = {2, 3, 4, 5};
+  const Visibility before = Visibility::other(MaskKind::other, 5, true, visible, 3,
+                                              {1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {.before = 1, .behind = 0});
+  CHECK(before.alpha_rows(0) == 4);
+  CHECK(before.alpha_rows(1) == 4);
+  CHECK(before.alpha_rows(2) == 3);
+  CHECK(before.uniform_column(0, 0, 4) == near(1.0 / 2 + 1.0 / 3 + 1.0 / 4 + 1.0 / 5, 1e-12));
+  CHECK(before.uniform_column(2, 0, 4) == near(1.0 / 3 + 1.0 / 4 + 1.0 / 5, 1e-12));
+  const Visibility behind =
+      Visibility::other(MaskKind::other, 5, true, visible, 5,
+                        {1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1}, {.before = 0, .behind = 1});
+  CHECK(behind.alpha_rows(1) == 3);
+  CHECK(behind.alpha_rows(4) == 4);
+  CHECK(behind.uniform_column(4, 0, 4) == near(1.0 / 2 + 1.0 / 3 + 1.0 / 4 + 1.0 / 5, 1e-12));
+}
+
+TEST_CASE("whether the last row is a query", "[visibility]") {
+  CHECK(Visibility::causal(3, 3).last_is_query());
+  CHECK_FALSE(Visibility::causal(0, 0).last_is_query());
+  CHECK_FALSE(Visibility::other(MaskKind::padding, 2, true, {1, 0}, 0, {}).last_is_query());
+}

@@ -168,3 +168,34 @@ TEST_CASE("k and window below 1 are refused by name", "[first_token_mass]") {
   CHECK_THROWS_WITH(spec.needs(with("first_token_mass", {{"k", 0}})), contains("first_token_mass.k"));
   CHECK_THROWS_AS(spec.needs(with("first_token_mass", {{"window", 0}})), UsageError);
 }
+
+TEST_CASE("heads of one site with other masks have divisors and uniform values of their own", "[first_token_mass]") {
+  const Visibility causal = Visibility::causal(8, 8), window = Visibility::window(8, 2);
+  // Head 2 does not see the first three rows at all, as behind left padding.
+  const Visibility late =
+      Visibility::other(MaskKind::other, 8, true, {0, 0, 0, 4, 5, 6, 7, 8}, 1, {0, 0, 0, 1, 1, 1, 1, 1});
+  Matrix third = uniform_attention(causal);
+  for (std::size_t i = 0; i < 3; ++i) third[i].assign(8, 0);
+  const Site site{.heads = {uniform_attention(causal), uniform_attention(window), third},
+                  .mask = causal,
+                  .head_masks = {causal, window, late}};
+  const Measurement m = measure("first_token_mass", {one_site(site)});
+  const double values[] = {harmonic(8) / 8, 1.5 / 8, (harmonic(8) - harmonic(3)) / 5};
+  const auto per_head = m.per_head.at(0);
+  for (std::size_t h = 0; h < 3; ++h) CHECK(per_head.at(h).value() == near(values[h], 1e-12));
+  CHECK(m.uniform.value() == near((values[0] + values[1] + values[2]) / 3, 1e-12));
+  for (std::size_t h = 0; h < 2; ++h)
+    CHECK(uniform_element(m, "excluding_first_query", h) == near(element(m, "excluding_first_query", h), 1e-12));
+  CHECK(uniform_element(m, "last_query", 1) == 0);
+  const Measurement entropy = measure("attention_entropy", {one_site(site)});
+  CHECK(entropy.uniform.value() == near(entropy.value.value(), 1e-12));
+}
+
+TEST_CASE("non_trigger is undefined where the rows are no tokens", "[first_token_mass]") {
+  std::vector<Input> inputs = one_head(kThree);
+  inputs[0].tokens = false;
+  const Measurement m =
+      measure("first_token_mass", inputs, with("first_token_mass", {{"trigger", std::vector<std::int64_t>{5}}}));
+  CHECK(m.value.value() == near(0.7, 1e-12));
+  CHECK_FALSE(series(m, "non_trigger").data.at(0).has_value());
+}

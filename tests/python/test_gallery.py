@@ -14,7 +14,7 @@ import torch
 import toys
 import truth
 from gallery.account import Account
-from measuring import MEASURES, measure, write_tokens
+from measuring import MEASURES, codes, measure, write_tokens
 from support import REPOSITORY
 from toys import BATCH, Toy, ids_of, write
 
@@ -123,6 +123,38 @@ def test_attention_statistics_agree_with_float64(case):
             close(found, renormalised.mean((0, 2)), atol=TOLERANCE)
         if account.sink is not None:
             close(metrics["learned_sink_mass"]["per_head"][number], account.sink.mean((0, 2)), atol=TOLERANCE)
+
+
+def masked(case):
+    """(site number, account, visible [N, H, Q, K]) of the softmax attention of tokens to tokens."""
+    for number, (site, account) in enumerate(zip(case.report["sites"], case.accounts, strict=True)):
+        windows = account.key is not None and account.key.ndim == 5
+        if site["row_sum"] != "free" and site["kind"] == "self" and site["measured_by"] != "marked" and not windows:
+            yield number, account, account.attention > 0
+
+
+def test_uniform_attention_over_what_each_head_may_see_is_beside_its_values(case):
+    metrics = case.report["metrics"]
+    for number, _, visible in masked(case):
+        uniform = visible / visible.sum(-1, keepdims=True)
+        found = metrics["first_token_mass"]["series"]["tail"]["uniform"][number]  # 24 queries are fewer than the tail's
+        close(found, uniform[..., 0].mean((0, 2)), atol=1e-9)
+        rows_with_choice = (visible.sum(-1) > 1).mean((0, 2))
+        close(metrics["attention_entropy"]["series"]["normalised"]["uniform"][number], rows_with_choice, atol=1e-9)
+
+
+def test_the_first_keys_are_divided_by_the_queries_that_causality_lets_see_them(case):
+    measured = list(masked(case))
+    if len(measured) != 1 or len(case.accounts) != 1:
+        pytest.skip("the series is over all sites")
+    (_, account, visible), extra = measured[0], getattr(case.variant, "EXTRA_KEYS", 0)
+    later = np.triu(np.ones(visible.shape[2:], bool), 1 + extra)
+    causal = not visible[..., later].any()
+    rows = visible.shape[2]
+    alpha = [account.attention[..., k].sum(-1) / (rows - max(0, k - extra) if causal else rows) for k in range(10)]
+    close(case.report["metrics"]["sink_rate"]["series"]["by_key"]["data"], [(a > 0.3).mean() for a in alpha], atol=1e-9)
+    assert (case.report["metrics"]["loss"]["value"] is not None) == causal
+    assert ("extra_keys" in codes(case.report)) == (extra > 0)
 
 
 def test_norms_agree_with_float64_and_are_null_where_nothing_is_known(case):

@@ -36,6 +36,7 @@ def test_every_graph_is_small_complete_and_of_the_published_size(name):
     assert path.stat().st_size < 1_000_000
     metadata = read_metadata(path)
     assert (metadata["parameters"], metadata["dtype"], metadata["samples"]) == ("external", "bfloat16", [])
+    assert metadata["bos"]["added_by_tokenizer"] is None  # no tokenizer was there to tell
     parameters = dict(torch.jit.load(str(path)).named_parameters())
     assert sum(parameter.numel() for parameter in parameters.values()) == PUBLISHED[name]
     assert parameters.keys() <= metadata["weight_map"].keys()

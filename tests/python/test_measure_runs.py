@@ -39,7 +39,8 @@ def test_quick_looks_at_the_first_keys_only_and_says_so_in_the_table():
     assert "first_token_mass" in report["metrics"]
     assert not {"attention_entropy", "dominant_key"} & report["metrics"].keys()
     assert not {"aeqd", "aeqd_ln"} & report["metrics"]["dormant_head"]["series"].keys()
-    assert "first" in sinkscope("measure", ONE, "--limit", 2, "--preset", "quick").stdout.lower()
+    table = sinkscope("measure", ONE, "--limit", 2, "--preset", "quick").stdout
+    assert "preset quick (first keys only)" in " ".join(table.split())
     full = measure(ONE, "--limit", 2)["metrics"]
     for name, metric in report["metrics"].items():
         assert metric["value"] == full[name]["value"], name
@@ -103,7 +104,8 @@ def test_doubles_of_a_report_read_back_exactly_and_a_long_list_is_not_one_number
 
 def test_a_dry_run_lists_sites_metrics_passes_and_cost_and_runs_nothing(tmp_path):
     done = sinkscope("measure", THREE, "--dry-run", "--random-tokens", 1000000, "-o", tmp_path / "r.json", timeout=60)
-    for text in ("3", "blocks.0", "first_token_mass", "dormant_head", "pass", "estimate", "MB"):
+    for text in ("3 attention sites", "blocks.2.attention  sdpa", "first_token_mass", "dormant_head", "1000000 sequences",
+                 "1  forward of the model", "one more Q K^T pass", "one pass over every residual stream", "parameters 2.5 MB"):
         assert text in done.stdout, text
     assert list(tmp_path.iterdir()) == []
 

@@ -30,6 +30,40 @@ def test_a_nan_that_only_one_metric_meets_is_exit_5(tmp_path, parameter, metric)
     assert report["metrics"][metric]["rejected"] > 0
 
 
+def test_verification_of_a_model_with_a_nan_is_exit_5_with_its_report(tmp_path):
+    report = measure(nan_toy(tmp_path / "m.pt", "head.weight"), *RUN, "--verify", code=5)
+    assert report["verify"]["logits_bit_identical"] is True
+    assert report["verify"]["prefix_consistent"] is None
+
+
+class RuledOut(Toy):
+    """One id of the vocabulary can never come."""
+
+    fill = float("-inf")
+
+    def forward(self, ids):
+        return super().forward(ids).index_fill(2, torch.tensor([3]), self.fill)
+
+
+class RuledOutFinitely(RuledOut):
+    fill = torch.finfo(torch.float32).min
+
+
+@pytest.mark.parametrize("kind", [RuledOut, RuledOutFinitely])
+def test_logits_that_rule_ids_out_are_verified_all_the_same(tmp_path, kind):
+    report = measure(write(kind(Sdpa()), tmp_path / "m.pt"), *RUN, "--metric", "first_token_mass", "--verify")
+    assert report["verify"]["prefix_consistent"] is True
+
+
+@pytest.mark.parametrize("kind", [RuledOut, RuledOutFinitely])
+def test_a_fill_value_does_not_hide_that_a_position_sees_later_ones(tmp_path, kind):
+    class Leaking(kind):
+        def forward(self, ids):
+            return super().forward(ids) + 0.01 * ids.float().mean(1)[:, None, None]
+
+    refused("measure", write(Leaking(Sdpa()), tmp_path / "m.pt"), *RUN, "--metric", "first_token_mass", "--verify", code=3)
+
+
 def test_a_bidirectional_site_that_is_not_selected_still_forbids_a_next_token_loss(tmp_path):
     path = write(Toy(Sdpa(), Sdpa(causal=False)), tmp_path / "m.pt")
     report = measure(path, *RUN, "--layers", "0", "--metric", "loss", "--metric", "first_token_mass")

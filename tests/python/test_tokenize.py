@@ -5,6 +5,8 @@ import json
 import struct
 
 import pytest
+from sinkscope_export import tokens
+from sinkscope_export.files import ScriptError
 from support import run_script
 from tiny_models import write_tiny_tokenizer
 
@@ -69,6 +71,16 @@ def test_no_special_tokens_leaves_the_bos_out(tmp_path, text):
     ids, sidecar = tokenize(directory, text, tmp_path / "t.jsonl", "--length", 4, "--sequences", 1, "--no-special-tokens")
     assert ids == [[A, A + 1, A + 2, A + 3]]
     assert (sidecar["special_tokens"], sidecar["prefix"]) == (False, [])
+
+
+def test_a_tokenizer_whose_special_tokens_change_the_text_is_used_without_them_only(tmp_path, text, monkeypatch):
+    monkeypatch.setattr(tokens, "_prefix", lambda plain, special: None)
+    tokenizer = tokens.load_tokenizer(write_tiny_tokenizer(tmp_path / "model"))
+    assert tokenizer.bos == {"id": 1, "added_by_tokenizer": None}
+    cut = {"length": 4, "sequences": 1, "split": "chunks", "separator": None}
+    with pytest.raises(ScriptError, match="--no-special-tokens"):
+        tokens.make_sequences(tokenizer, TEXT, **cut, special_tokens=True)
+    assert tokens.make_sequences(tokenizer, TEXT, **cut, special_tokens=False).ids == [[A, A + 1, A + 2, A + 3]]
 
 
 def test_a_directory_and_its_tokenizer_json_give_the_same_ids(tmp_path, text):

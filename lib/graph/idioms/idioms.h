@@ -43,7 +43,7 @@ std::optional<Site> sigmoid(torch::jit::Node* node, LeftAlone* reason);
 /// aten::_native_multi_head_attention and aten::_transformer_encoder_layer_fwd.
 std::optional<Site> native(torch::jit::Node* node);
 
-/// Name of a fused operator that holds attention which cannot be opened; empty for other nodes.
+/// What to do instead, for a fused operator that holds attention which cannot be opened; empty for other nodes.
 std::string closed(torch::jit::Node* node);
 
 }  // namespace sinkscope::idioms

@@ -22,9 +22,15 @@ std::optional<Site> native(Node* node) {
 }
 
 std::string closed(Node* node) {
-  return is_op(node, {"_triton_multi_head_attention", "_triton_scaled_dot_attention"})
-             ? std::string(node->kind().toQualString())
-             : std::string();
+  if (is_op(node, {"_triton_multi_head_attention", "_triton_scaled_dot_attention"}))
+    return "Call torch.backends.mha.set_fastpath_enabled(False) before tracing";
+  // What scaled_dot_product_attention chooses from, called by name.
+  if (is_op(node, {"_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
+                   "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+                   "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",
+                   "_flash_attention_forward", "_efficient_attention_forward"}))
+    return "Call torch.nn.functional.scaled_dot_product_attention instead";
+  return {};
 }
 
 }  // namespace sinkscope::idioms

@@ -21,5 +21,12 @@ TEST_CASE("a fused operator that cannot be opened is refused by name", "[graph]"
   CHECK_THROWS_AS(find_attention(*graph), InputError);
 }
 
+TEST_CASE("an operator that scaled_dot_product_attention chooses from is refused where a model calls it by name",
+          "[graph]") {
+  const auto graph = ir::with_body(R"(
+  %o : Tensor, %l : Tensor = aten::_scaled_dot_product_flash_attention_for_cpu(%q, %k, %v, %drop, %true, %none, %none))");
+  CHECK_THROWS_WITH(find_attention(*graph), contains("scaled_dot_product_attention instead"));
+}
+
 }  // namespace
 }  // namespace sinkscope
