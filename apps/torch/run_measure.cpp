@@ -61,7 +61,7 @@ Exit run_measure(const MeasureConfig& config, std::vector<std::string> argv) {
   Outputs outputs(config);
   set_threads(config);
   InstrumentedModel model = instrument(config);
-  Input input = build_input(config.input, facts_of(model), sink_epsilon(config));
+  Input input = build_input(config.input, facts_of(model));
   if (config.dry_run) {
     end_quietly_on_closed_pipe();
     print(dry_run(model, config, input));

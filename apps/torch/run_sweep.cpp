@@ -32,7 +32,7 @@ class CheckpointMeasurer {
       : config_(config), kind_(kind), argv_(std::move(argv)) {
     if (kind_ != CheckpointKind::weights) return;
     model_ = std::make_unique<InstrumentedModel>(instrument_graph(config_.settings));
-    input_ = build_input(config_.settings.input, facts_of(*model_), sink_epsilon(config_.settings));
+    input_ = build_input(config_.settings.input, facts_of(*model_));
   }
 
   /// Of the file whose weights are replaced; null for whole model files.
@@ -50,7 +50,7 @@ class CheckpointMeasurer {
       model_.reset();  // before the next one is loaded
       config.model = checkpoint.path;
       model_ = std::make_unique<InstrumentedModel>(instrument(config, hashed.sha256));
-      input_ = build_input(config.input, facts_of(*model_), sink_epsilon(config));
+      input_ = build_input(config.input, facts_of(*model_));
     }
     Report report = report_head(*model_, config, input_, argv_);
     if (config.verify) report.verify = verify(*model_, config, input_);

@@ -52,12 +52,6 @@ Needs needs_of(const MeasureConfig& config) {
   return needs;
 }
 
-std::optional<double> sink_epsilon(const MeasureConfig& config) {
-  for (const SelectedMetric& metric : config.metrics)
-    if (metric.spec->name == "sink_rate") return metric.parameters.get<double>("epsilon");
-  return std::nullopt;
-}
-
 Json effective_json(const MeasureConfig& config) {
   Json json;
   json["preset"] = config.preset ? Json(*config.preset) : Json(nullptr);

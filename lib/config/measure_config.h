@@ -82,11 +82,9 @@ nlohmann::ordered_json effective_json(const MeasureConfig& config);
 /// become.
 std::string to_toml(const MeasureConfig& config);
 
-/// The epsilon of sink_rate, if that is measured.
-std::optional<double> sink_epsilon(const MeasureConfig& config);
-
-/// What only the input can tell: fewer sequences than the protocol of a paper preset asks for, in the form of
-/// protocol_deviations.
-std::vector<std::string> input_deviations(const MeasureConfig& config, std::int64_t sequences);
+/// What only the input can tell, in the form of protocol_deviations: fewer `sequences` than the protocol of a paper
+/// preset asks for, and how many of them lack the BOS (`without_bos`) that the model's tokenizer puts first.
+std::vector<std::string> input_deviations(const MeasureConfig& config, std::int64_t sequences,
+                                          std::int64_t without_bos);
 
 }  // namespace sinkscope

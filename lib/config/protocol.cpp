@@ -45,9 +45,16 @@ void note_protocol(MeasureConfig& config, const SettingSource& preset) {
   if (config.sites) config.protocol_deviations.push_back(fmt::format("only the sites {} are measured", *config.sites));
 }
 
-std::vector<std::string> input_deviations(const MeasureConfig& config, std::int64_t sequences) {
-  if (!config.protocol || !config.input.limit || sequences >= *config.input.limit) return {};
-  return {fmt::format("{} sequences ran instead of {}", sequences, *config.input.limit)};
+std::vector<std::string> input_deviations(const MeasureConfig& config, std::int64_t sequences,
+                                          std::int64_t without_bos) {
+  std::vector<std::string> deviations;
+  if (!config.protocol) return deviations;
+  if (config.input.limit && sequences < *config.input.limit)
+    deviations.push_back(fmt::format("{} sequences ran instead of {}", sequences, *config.input.limit));
+  if (without_bos > 0)
+    deviations.push_back(
+        fmt::format("{} sequences do not begin with the BOS that the model's tokenizer puts there", without_bos));
+  return deviations;
 }
 
 }  // namespace sinkscope

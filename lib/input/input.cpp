@@ -157,7 +157,7 @@ ModelFacts facts_from_metadata(const ordered_json& metadata, const std::string& 
   return facts;
 }
 
-Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon) {
+Input build_input(const InputConfig& config, const ModelFacts& facts) {
   check_kind(config, facts);
   if (config.tensor) return build_tensor_input(config);
   Source source = read_source(config, facts);
@@ -172,7 +172,9 @@ Input build_input(const InputConfig& config, const ModelFacts& facts, std::optio
     input.sequences.push_back(
         {.id = SequenceId{std::ssize(input.sequences)}, .ids = row.ids, .length = std::ssize(row.ids)});
   input.info = describe(source, input.sequences, bos, config, facts);
-  std::vector<Warning> found = input_warnings(source, rows, bos, input.info, facts, sink_epsilon);
+  const bool bos_wanted = bos.known_id && bos.added_by_tokenizer.value_or(false) && bos.name != "none";
+  if (!source.drawn() && bos_wanted) input.without_bos = input.info.sequences - input.info.bos_at_position_0;
+  std::vector<Warning> found = input_warnings(source, rows, bos, input.info, facts, input.without_bos);
   input.warnings.insert(input.warnings.end(), found.begin(), found.end());
   return input;
 }

@@ -34,16 +34,15 @@ struct Input {
   std::vector<Sequence> sequences;   ///< in input order; ids 0, 1, ...
   std::optional<TensorRows> tensor;  ///< row n is the input of sequence n; the sequences then have no ids
   InputInfo info;
+  std::int64_t without_bos = 0;  ///< sequences of text that lack the BOS which the model's tokenizer puts first
   std::vector<Warning> warnings;
 };
 
 /// Builds the sequences: source, --limit, --bos, --length, in this order, with every check of the contract.
-///   sink_epsilon  threshold of sink_rate if that is measured: sequences so short that uniform attention itself exceeds
-///   it are warned of
 /// A model that takes tensors gets the rows of --tensor; their length is the first dimension of a row of rank 2
 /// (tokens, width) and otherwise 0, unknown until the model has run. Throws UsageError when there is no source or a
 /// flag does not fit the model; InputError that names line and id.
-Input build_input(const InputConfig& config, const ModelFacts& facts, std::optional<double> sink_epsilon = {});
+Input build_input(const InputConfig& config, const ModelFacts& facts);
 
 /// Sets what `info` says of the sequences themselves: hash, counts, lengths, first ids. For interrupted runs: those
 /// that ran. `tensor`: what they are rows of, if no ids.

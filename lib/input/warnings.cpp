@@ -25,12 +25,6 @@ void count_run(Iterator begin, Iterator end, std::map<std::int64_t, Runs>& runs)
 
 }  // namespace
 
-double uniform_first_token_mass(std::int64_t length) {
-  double harmonic = 0;
-  for (std::int64_t i = length; i >= 1; --i) harmonic += 1.0 / static_cast<double>(i);
-  return harmonic / static_cast<double>(length);
-}
-
 std::optional<std::int64_t> padding_id(const std::vector<TokenRow>& rows, std::size_t skip) {
   std::map<std::int64_t, Runs> front, back;
   for (const TokenRow& row : rows) {
@@ -46,8 +40,7 @@ std::optional<std::int64_t> padding_id(const std::vector<TokenRow>& rows, std::s
 }
 
 std::vector<Warning> input_warnings(const Source& source, const std::vector<TokenRow>& rows, const BosPolicy& bos,
-                                    const InputInfo& info, const ModelFacts& facts,
-                                    std::optional<double> sink_epsilon) {
+                                    const InputInfo& info, const ModelFacts& facts, std::int64_t without_bos) {
   std::vector<Warning> warnings;
   const auto warn = [&](const char* code, std::string message) { warnings.push_back({code, std::move(message)}); };
   const bool masked = source.file && source.file->masked;
@@ -62,11 +55,10 @@ std::vector<Warning> input_warnings(const Source& source, const std::vector<Toke
     warn("bos_unknown",
          fmt::format("--bos {}: {} does not say what its tokenizer does about BOS; the ids run as they are", bos.name,
                      facts.path));
-  const bool bos_wanted = bos.known_id && bos.added_by_tokenizer.value_or(false) && bos.name != "none";
-  if (!source.drawn() && bos_wanted && info.bos_at_position_0 < info.sequences)
+  if (without_bos > 0)
     warn("bos_absent", fmt::format("{} of {} sequences do not begin with the BOS ({}) that the model's tokenizer puts "
                                    "there; --bos auto adds it",
-                                   info.sequences - info.bos_at_position_0, info.sequences, *bos.known_id));
+                                   without_bos, info.sequences, *bos.known_id));
   if (!source.drawn() && info.bos_inside > 0)
     warn("bos_inside", fmt::format("{} ids after position 0 are the BOS ({}): later tokens may act as sinks, too",
                                    info.bos_inside, *bos.known_id));
@@ -75,16 +67,6 @@ std::vector<Warning> input_warnings(const Source& source, const std::vector<Toke
          fmt::format(
              "sequences of {} to {} ids: values mix lengths, and every sequence counts the same; --length T crops",
              info.min_length, info.max_length));
-  if (sink_epsilon) {
-    const double uniform = uniform_first_token_mass(info.min_length);
-    if (uniform > *sink_epsilon)
-      warn(
-          "short_sequences",
-          fmt::format(
-              "at {} ids uniform attention alone gives the first token {:.2f}, above epsilon {}: a sink cannot be told "
-              "from uniform attention",
-              info.min_length, uniform, *sink_epsilon));
-  }
   if (source.file && source.file->sidecar_is_of_another_file)
     warn("sidecar_ignored",
          fmt::format("{0}.meta.json describes another version of {0} and is ignored", source.file->path));

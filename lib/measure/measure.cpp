@@ -131,6 +131,19 @@ void warn_of_loss(MeasureResult& result, const Input& input) {
   }
 }
 
+/// By what the queries of this model really see.
+void warn_of_short_sequences(MeasureResult& result, std::int64_t length) {
+  for (const MetricResult& metric : result.metrics) {
+    const double share = metric.measurement.uniform.value_or(0);
+    if (metric.spec->name != "sink_rate" || share <= 0) continue;
+    result.warnings.push_back(
+        {"short_sequences",
+         fmt::format("uniform attention alone passes epsilon {} in {:.3g} % of the samples (from {} ids on): a sink "
+                     "cannot be told from uniform attention there.",
+                     metric.parameters.get<double>("epsilon"), 100 * share, length)});
+  }
+}
+
 /// Runs the tapped graph; an error of the model says on what.
 c10::IValue run_batch(const InstrumentedModel& model, const Input& input, const std::vector<const Sequence*>& members,
                       const std::function<Taps()>& fresh_taps) {
@@ -268,6 +281,7 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
                     : input.tensor               ? "a model that takes no token ids has no next-token loss."
                     : !causal                    ? "the model is not causal, so there is no next-token loss."
                               : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
+  warn_of_short_sequences(result, input.info.min_length);
   warn_of_windows(result, std::max(input.info.max_length, result.positions));
   warn_of_streams(model, needs, result);
   warn_of_loss(result, input);

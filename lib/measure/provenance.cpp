@@ -84,7 +84,7 @@ Report report_head(const InstrumentedModel& model, const MeasureConfig& config, 
     report.warnings.insert(report.warnings.end(), warnings.begin(), warnings.end());
   };
   auto deviations = config.protocol_deviations;
-  for (std::string& d : input_deviations(config, static_cast<std::int64_t>(input.sequences.size())))
+  for (std::string& d : input_deviations(config, static_cast<std::int64_t>(input.sequences.size()), input.without_bos))
     deviations.push_back(std::move(d));
   if (!deviations.empty())
     add({{"protocol_deviation",

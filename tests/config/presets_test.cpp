@@ -113,7 +113,12 @@ TEST_CASE("each departure from a paper's protocol is named", "[config]") {
 
 TEST_CASE("fewer sequences than the protocol asks for are a departure as well", "[config]") {
   const MeasureConfig config = measure({"m.pt", "--preset", "gu2024"});
-  CHECK(input_deviations(config, 100).empty());
-  CHECK(input_deviations(config, 93) == std::vector<std::string>{"93 sequences ran instead of 100"});
-  CHECK(input_deviations(measure({"m.pt", "--limit", "100"}), 93).empty());
+  CHECK(input_deviations(config, 100, 0).empty());
+  CHECK(input_deviations(config, 93, 0) == std::vector<std::string>{"93 sequences ran instead of 100"});
+  CHECK(input_deviations(measure({"m.pt", "--limit", "100"}), 93, 5).empty());
+}
+
+TEST_CASE("a text without the tokenizer's own BOS departs from the protocol", "[config]") {
+  CHECK(input_deviations(measure({"m.pt", "--preset", "gu2024"}), 100, 5) ==
+        std::vector<std::string>{"5 sequences do not begin with the BOS that the model's tokenizer puts there"});
 }

@@ -34,11 +34,10 @@ std::vector<Ids> run(const std::vector<Ids>& samples, InputConfig config, ModelF
   return ids;
 }
 
-std::vector<std::string> codes(const std::vector<Ids>& samples, InputConfig config = {}, ModelFacts facts = model(),
-                               std::optional<double> epsilon = {}) {
+std::vector<std::string> codes(const std::vector<Ids>& samples, InputConfig config = {}, ModelFacts facts = model()) {
   facts.samples = samples;
   std::vector<std::string> found;
-  for (const Warning& warning : build_input(config, facts, epsilon).warnings) found.push_back(warning.code);
+  for (const Warning& warning : build_input(config, facts).warnings) found.push_back(warning.code);
   return found;
 }
 
@@ -223,6 +222,7 @@ TEST_CASE("what is said about BOS is counted", "[input]") {
   const InputInfo info = build_input({}, facts).info;
   CHECK(info.bos_id == 1);
   CHECK(info.bos_at_position_0 == 2);
+  CHECK(build_input({}, facts).without_bos == 1);
   CHECK(info.bos_inside == 1);
   CHECK(info.position_0_ids == std::map<std::int64_t, std::int64_t>{{1, 2}, {8, 1}});
 }
@@ -238,17 +238,6 @@ TEST_CASE("warnings about BOS come where text lacks or repeats it", "[input]") {
 TEST_CASE("mixed lengths are warned of", "[input]") {
   CHECK(has(codes({{1, 5}, {1, 6, 7}}), "mixed_lengths"));
   CHECK_FALSE(has(codes({{1, 5}, {1, 6}}), "mixed_lengths"));
-}
-
-TEST_CASE("uniform attention over 7 ids gives the first token .37", "[input]") {
-  CHECK(uniform_first_token_mass(7) == near(0.3704081633, 1e-9));
-  CHECK(uniform_first_token_mass(64) == near(0.0741232954, 1e-9));
-}
-
-TEST_CASE("sequences on which uniform attention is itself a sink are warned of", "[input]") {
-  CHECK(has(codes({{1, 2, 3, 4, 5, 6, 7, 8, 9}}, {}, model(), 0.3), "short_sequences"));
-  CHECK_FALSE(has(codes({{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}}, {}, model(), 0.3), "short_sequences"));
-  CHECK_FALSE(has(codes({{1, 2, 3}}), "short_sequences"));
 }
 
 TEST_CASE("rows that look padded are warned of, at either end, unless a mask says otherwise", "[input]") {

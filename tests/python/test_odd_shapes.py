@@ -119,6 +119,15 @@ def test_one_token_has_all_its_attention_on_itself_and_no_ratio(tmp_path, core):
     assert "short_sequences" in codes(report)
 
 
+def test_short_sequences_are_warned_of_by_what_the_queries_see(tmp_path):
+    flags = ("--random-tokens", 2, "--length", 9, "--vocabulary", toys.VOCABULARY, "--metric", "sink_rate")
+    causal_path, open_path = (write(Toy(Sdpa(causal=c)), tmp_path / f"{c}.pt") for c in (True, False))
+    assert "short_sequences" in codes(measure(causal_path, *flags))
+    assert "short_sequences" not in codes(measure(open_path, *flags))  # 1/9 each
+    flags = ("--random-tokens", 2, "--length", 10, *flags[4:])
+    assert "short_sequences" not in codes(measure(causal_path, *flags))
+
+
 @pytest.mark.parametrize("length", [2, 3, 5, 9])
 def test_fewer_tokens_than_first_keys_leave_the_keys_beyond_undefined(tmp_path, length):
     toy, ids = Toy(Sdpa(), heads=1), ids_of(2, length)
