@@ -16,6 +16,7 @@ file(WRITE ${OUTPUT} "// Written by cmake/write_embedded.cmake.
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -32,9 +33,9 @@ ${contents}};
 std::span<const std::string_view> names() { return kNames; }
 
 std::string_view file(std::string_view name) {
-  const auto found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) throw std::out_of_range(\"no embedded file named \" + std::string(name));
-  return *(kContents.begin() + (found - kNames.begin()));
+  const auto found = static_cast<std::size_t>(std::find(kNames.begin(), kNames.end(), name) - kNames.begin());
+  if (found == kNames.size()) throw std::out_of_range(\"no embedded file named \" + std::string(name));
+  return kContents.at(found);
 }
 
 }  // namespace sinkscope::embedded

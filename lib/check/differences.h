@@ -15,14 +15,12 @@ struct Difference {
 };
 
 /// Differences of the whole runs: completeness, ids that ran, tokenizer, dtype, number and kind of sites, heads.
-std::vector<Difference> run_differences(const nlohmann::ordered_json& old_report,
-                                        const nlohmann::ordered_json& new_report);
+std::vector<Difference> run_differences(const nlohmann::ordered_json& from, const nlohmann::ordered_json& to);
 
 /// Differences in the definition of one metric: version, unit, parameters.
-std::vector<Difference> metric_differences(const nlohmann::ordered_json& old_metric,
-                                           const nlohmann::ordered_json& new_metric);
+std::vector<Difference> metric_differences(const nlohmann::ordered_json& from, const nlohmann::ordered_json& to);
 
 /// What differs and makes nothing incomparable: site paths, device, libtorch, ... "site 2: path m.a -> m.b".
-std::vector<std::string> remarks(const nlohmann::ordered_json& old_report, const nlohmann::ordered_json& new_report);
+std::vector<std::string> remarks(const nlohmann::ordered_json& from, const nlohmann::ordered_json& to);
 
 }  // namespace sinkscope

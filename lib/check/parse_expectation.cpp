@@ -90,7 +90,7 @@ class Parser {
   std::int64_t integer() { return parsed<std::int64_t>(); }
 
   double number() {
-    const double value = parsed<double>();
+    const auto value = parsed<double>();
     if (!std::isfinite(value)) fail();
     return value;
   }

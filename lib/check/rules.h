@@ -62,7 +62,7 @@ class RuleSet {
   void refuse_useless() const;
 
  private:
-  bool overridden(std::size_t rule, const Quantity& quantity) const;
+  bool overridden(std::size_t index, const Quantity& quantity) const;
 
   std::vector<Rule> rules_, tolerances_;
   std::vector<bool> used_, tolerance_used_;
