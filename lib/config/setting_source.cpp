@@ -13,8 +13,6 @@
 #include "base/nearest_name.h"
 #include "files/mapped_file.h"
 
-extern char** environ;
-
 namespace sinkscope {
 namespace {
 

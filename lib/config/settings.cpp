@@ -53,7 +53,7 @@ Setting list_of(Setting row, Field field) {
 }
 
 template <class Enum, class Field>
-Setting choice_of(Setting row, std::vector<std::string> names, Field field) {
+Setting choice_of(Setting row, const std::vector<std::string>& names, Field field) {
   row.set = [field, names](MeasureConfig& c, const Given& given) {
     field(c) = static_cast<Enum>(values::choice(given, names));
   };
@@ -85,8 +85,7 @@ Setting number_deciding(Setting setting) {
   return setting;
 }
 
-#define FIELD(expression) \
-  [](MeasureConfig & c) -> auto& { return c.expression; }
+#define FIELD(expression) ([](MeasureConfig & c) -> auto& { return c.expression; })
 
 std::vector<Setting> input_settings() {
   const auto input = [](std::string flag, std::string key, std::string value_name, std::string help) {

@@ -43,9 +43,11 @@ std::vector<std::int64_t> ids_of(const json& list, const std::string& where) {
 std::vector<std::int64_t> mask_of(const json& list, const std::string& where) {
   std::vector<std::int64_t> mask;
   for (const json& value : list.is_array() ? list : json::array({-1})) {
-    const bool is_flag = value.is_boolean() || (value.is_number_integer() && (value == 0 || value == 1));
-    if (!is_flag) throw InputError(fmt::format("{}: attention_mask must be a list of 0 and 1", where));
-    mask.push_back(value.is_boolean() ? value.get<bool>() : value.get<std::int64_t>());
+    const std::int64_t flag = value.is_boolean()          ? static_cast<std::int64_t>(value.get<bool>())
+                              : value.is_number_integer() ? value.get<std::int64_t>()
+                                                          : -1;
+    if (flag != 0 && flag != 1) throw InputError(fmt::format("{}: attention_mask must be a list of 0 and 1", where));
+    mask.push_back(flag);
   }
   return mask;
 }
