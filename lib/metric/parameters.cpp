@@ -112,7 +112,7 @@ ParameterValue parse_parameter(const std::string& metric, const Parameter& decla
   // A list may be written as in TOML and JSON.
   const bool bracketed = given.size() >= 2 && given.front() == '[' && given.back() == ']';
   const std::string text = bracketed ? given.substr(1, given.size() - 2) : given;
-  const ParameterValue value = std::visit(
+  ParameterValue value = std::visit(
       [&](const auto& kind) -> ParameterValue {
         if (auto result = parsed<std::decay_t<decltype(kind)>>(text)) return *std::move(result);
         throw UsageError(metric + "." + declared.name + "=" + given + ": expected " + form_of(declared.value));

@@ -43,9 +43,9 @@ class Parameters {
   std::vector<std::pair<std::string, ParameterValue>> values_;
 };
 
-/// Parses the text of `--set metric.parameter=TEXT` to the type of `declared`: numbers, true/false, lists as `1,2,3`.
+/// Parses the text of `--set metric.parameter=GIVEN` to the type of `declared`: numbers, true/false, lists as `1,2,3`.
 /// Throws UsageError naming the parameter and the form expected.
-ParameterValue parse_parameter(const std::string& metric, const Parameter& declared, const std::string& text);
+ParameterValue parse_parameter(const std::string& metric, const Parameter& declared, const std::string& given);
 
 /// Throws UsageError naming the nearest choice if a string of `value` is not among the choices of `declared`.
 void check_choices(const std::string& metric, const Parameter& declared, const ParameterValue& value);

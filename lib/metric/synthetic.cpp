@@ -203,12 +203,12 @@ StreamObservation observe(const Matrix& state, const Sequence& sequence, StreamI
   o.sequence = &sequence;
   o.stream = id;
   std::vector<double> norms, magnitudes;
-  for (std::size_t t = 0; t < state.size(); ++t) {
+  for (const std::vector<double>& position : state) {
     double squares = 0;
-    for (std::size_t c = 0; c < state[t].size(); ++c) {
-      squares += state[t][c] * state[t][c];
-      magnitudes.push_back(std::abs(state[t][c]));
-      o.valid = o.valid && std::isfinite(state[t][c]);
+    for (const double x : position) {
+      squares += x * x;
+      magnitudes.push_back(std::abs(x));
+      o.valid = o.valid && std::isfinite(x);
     }
     norms.push_back(std::sqrt(squares));
     o.position_norm.push_back(static_cast<float>(norms.back()));
