@@ -1,13 +1,14 @@
 """Making a model from a local Hugging Face directory or from its configuration alone."""
 
 import json
+import sys
 from pathlib import Path
 
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from .families import Task
 from .files import ScriptError, read_json, usage_error
@@ -21,7 +22,11 @@ def first_line(error: Exception) -> str:
 
 
 def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
-    """The configuration of a directory, or of a config.json."""
+    """The configuration of a directory, or of a config.json.
+
+    Code that it names is run only where trusted; otherwise transformers' own class of the same name serves, where there is one:
+    many families were published with code before transformers took them in.
+    """
     if path.is_dir() and not (path / "config.json").is_file():
         raise ScriptError(f"{path}: has no config.json; give a Hugging Face model directory")
     if not path.exists():
@@ -30,14 +35,26 @@ def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
     content = read_json(file)
     if "quantization_config" in content:
         raise ScriptError(f"{file}: the weights are quantised; export a float checkpoint of the model")
-    if "auto_map" in content and not trust_remote_code:
-        raise ScriptError(f"{file}: the model brings its own Python code; read it, then give --trust-remote-code")
-    if "auto_map" in content and file.name == "config.json":
+    own_code = "auto_map" in content and trust_remote_code
+    family = content.get("model_type")
+    if "auto_map" in content and not own_code and family not in CONFIG_MAPPING:
+        raise ScriptError(f"{file}: the model brings its own Python code, and transformers has no {family or 'model_type'} "
+                          "itself; read the code, then give --trust-remote-code")
+    if own_code and file.name == "config.json":
         path = file.parent  # where the code is looked for
     try:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ScriptError(f"{file}: {first_line(error)}") from None
+    if "auto_map" in content and not own_code:
+        print(f"note: the Python code that {file} names is not run; transformers' own {family} is used", file=sys.stderr)
+        del config.auto_map  # of no use any more, and it would be sought again for every model made of the configuration
+    return config
+
+
+def names_code(directory: Path) -> bool:
+    """Whether a directory's configuration names Python code of its own."""
+    return "auto_map" in read_json(directory / "config.json")
 
 
 def load_model(directory: Path, config: PreTrainedConfig, task: Task, dtype: torch.dtype | None) -> PreTrainedModel:
@@ -53,6 +70,10 @@ def load_model(directory: Path, config: PreTrainedConfig, task: Task, dtype: tor
     if loading["missing_keys"]:
         # transformers would fill them with random numbers and go on.
         raise ScriptError(f"{directory}: its weights lack {', '.join(sorted(loading['missing_keys'])[:5])}")
+    if loading["unexpected_keys"] and names_code(directory) and not task.trust_remote_code:
+        raise ScriptError(f"{directory}: transformers' own {config.model_type} has no "
+                          f"{', '.join(sorted(loading['unexpected_keys'])[:5])}: the model is another than its model_type says; "
+                          "read the Python code that it brings, then give --trust-remote-code")
     return model.eval()
 
 

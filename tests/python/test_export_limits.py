@@ -95,6 +95,49 @@ def test_code_that_a_model_brings_is_run_for_every_kind_of_file(tmp_path, flags)
     assert "--trust-remote-code" in export(*flags, "-o", tmp_path / "n.pt", code=3)
 
 
+PHI3_MAP = {"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}
+
+
+def phi3_with_code(directory):
+    """As the family was published: before transformers had it, with code, which leaves a trace when it is run."""
+    model = write_tiny_model(directory, "phi3")
+    config = directory / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": PHI3_MAP}))
+    for name, base in (("configuration", "Phi3Config"), ("modeling", "Phi3ForCausalLM")):
+        (directory / f"{name}_phi3.py").write_text(
+            f"import transformers\nopen({str(directory.parent / 'ran')!r}, 'w')\nclass {base}(transformers.{base}): pass\n")
+    return model
+
+
+@pytest.mark.parametrize("flags", [("--graph-only", "DIR"), ("--random-init", "--config", "DIR/config.json"), ("DIR",)],
+                         ids=["graph", "random", "stored"])
+def test_a_family_that_transformers_has_is_exported_without_the_code_it_was_published_with(tmp_path, flags):
+    model = phi3_with_code(tmp_path / "model")
+    note = export(*(flag.replace("DIR", str(tmp_path / "model")) for flag in flags), "-o", tmp_path / "m.pt")
+    assert "config.json names is not run; transformers' own phi3 is used" in note
+    assert not (tmp_path / "ran").exists()
+    metadata = read_metadata(tmp_path / "m.pt")
+    assert metadata["family"] == "phi3" and "auto_map" not in metadata["config"]
+    if flags == ("DIR",):
+        ids = torch.randint(VOCABULARY, (2, 29), generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            assert (torch.jit.load(str(tmp_path / "m.pt"))(ids) - model(ids).logits).abs().max() < 1e-4
+
+
+def test_trusted_code_is_run_though_transformers_has_the_family(tmp_path):
+    phi3_with_code(tmp_path / "model")
+    assert "is not run" not in export(tmp_path / "model", "--trust-remote-code", "-o", tmp_path / "m.pt")
+    assert (tmp_path / "ran").exists()
+
+
+def test_weights_that_the_familys_own_class_has_no_place_for_are_refused_where_the_model_brings_code(tmp_path):
+    phi3_with_code(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    save_file(load_file(weights) | {"model.layers.0.self_attn.gate.weight": torch.ones(4, WIDTH)}, weights, metadata={"format": "pt"})
+    error = export(tmp_path / "model", "-o", tmp_path / "m.pt", code=3)
+    assert "transformers' own phi3 has no model.layers.0.self_attn.gate.weight" in error and "--trust-remote-code" in error
+
+
 @measures
 def test_tensors_that_the_family_declares_of_no_use_are_left_out(tmp_path):
     write_tiny_model(tmp_path / "model", "t5")
