@@ -7,7 +7,8 @@
     scripts/bench.py --render                         # the pages again, from build/bench/results.json
 
 Everything runs interleaved, round by round, on one Llama-shaped model with random weights. A peer that would take longer
-than the limit, extrapolated from the length before, or that does not fit into memory is skipped and shown as such.
+than the limit, extrapolated from its own time at a shorter length, or that does not fit into memory is skipped; what was skipped
+and what failed is shown as such.
 """
 
 import argparse
@@ -116,10 +117,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict:
         say(f"exporting the {dtype} model")
         model, config = export(CONFIG, dtype, arguments.seed, folder, "llama_8x8")
         setting = runs.Setting(binary, model, config, dtype, arguments.threads, arguments.seed, arguments.limit_seconds)
-        series = runs.Series()
         for length in lengths_of(arguments, dtype):
             say(f"{dtype}, T={length}")
-            results["comparisons"].append(runs.compare(setting, length, arguments.rounds, series))
+            results["comparisons"].append(runs.compare(setting, length, arguments.rounds, results["comparisons"]))
             write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")  # what there is so far
         say(f"{dtype}, {SHORT_SEQUENCES} sequences of 64 tokens")
         results["short"].append(runs.short_sequences(setting, 1 if quick else 7, 10 if quick else SHORT_SEQUENCES))
@@ -138,18 +138,22 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict:
     return results
 
 
+def put(comparisons: list[dict], entry: dict) -> None:
+    """Puts an entry in the place of that of the same dtype and length, or where its length belongs."""
+    comparisons[:] = [old for old in comparisons if (old["dtype"], old["length"]) != (entry["dtype"], entry["length"])]
+    comparisons.append(entry)
+    comparisons.sort(key=lambda one: (list(DTYPES).index(one["dtype"]), one["length"]))
+
+
 def add(arguments: argparse.Namespace, folder: Path, results: dict) -> None:
-    """Measures some lengths again; the entries of an earlier run stand in the place of the new ones."""
+    """Measures some lengths, again or for the first time, among those of an earlier run."""
     for dtype in arguments.dtypes:
         model, config = export(CONFIG, dtype, arguments.seed, folder, "llama_8x8")
         setting = runs.Setting(ROOT / "build" / "sinkscope", model, config, dtype, arguments.threads, arguments.seed,
                                arguments.limit_seconds)
-        series = runs.Series()
         for length in arguments.lengths:
             say(f"{dtype}, T={length}")
-            entry = runs.compare(setting, length, arguments.rounds, series)
-            results["comparisons"] = [entry if (old["dtype"], old["length"]) == (dtype, length) else old
-                                      for old in results["comparisons"]]
+            put(results["comparisons"], runs.compare(setting, length, arguments.rounds, results["comparisons"]))
 
 
 def write_pages(results: dict, target: Path, picture: Path) -> None:

@@ -33,7 +33,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--random-init", action="store_true", help="random weights from --config instead of DIR")
     parser.add_argument("--config", type=Path, metavar="FILE", help="config.json for --random-init or --graph-only")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
-    parser.add_argument("--trust-remote-code", action="store_true", help="run the Python code that DIR brings, also where transformers has the family itself")
+    parser.add_argument("--trust-remote-code", action="store_true",
+                        help="run the Python code that DIR brings, also where transformers has the family itself")
     samples = parser.add_argument_group("sample sequences stored in the file (one of --text and --tokens)")
     samples.add_argument("--text", type=Path, metavar="FILE", help="UTF-8 text for DIR's tokenizer")
     samples.add_argument("--tokens", type=Path, metavar="FILE.jsonl", help="token ids, one list a line")

@@ -17,11 +17,21 @@ def cpu_fields() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-def memory_bytes(field: str = "MemAvailable") -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+def bytes_of_field(file: str, field: str) -> int:
+    """A field of /proc/meminfo or of a process's status, in bytes; 0 where it is not there."""
+    for line in Path(file).read_text(encoding="utf-8").splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def memory_bytes(field: str = "MemAvailable") -> int:
+    return bytes_of_field("/proc/meminfo", field)
+
+
+def peak_resident_bytes(process: int | str = "self") -> int:
+    """The most memory that a process has had in it since it began its program; ru_maxrss would count its parent's too."""
+    return bytes_of_field(f"/proc/{process}/status", "VmHWM")
 
 
 def describe(threads: int) -> dict:

@@ -44,6 +44,11 @@ def machine_lines(results: dict) -> list[str]:
             f"{peaks['gemm_bfloat16'] / 1e9:.0f} GFLOP/s in bfloat16, torch.exp {peaks['exp'] / 1e9:.2f} G a second."]
 
 
+def absent(peer: dict) -> str:
+    """Why a peer has no numbers."""
+    return f"failed ({peer['failed']})" if peer.get("failed") else f"skipped ({peer['skipped']})"
+
+
 def time_table(results: dict, dtype: str) -> list[str]:
     rows = []
     for entry in results["comparisons"]:
@@ -53,7 +58,7 @@ def time_table(results: dict, dtype: str) -> list[str]:
         for name in LABELS:
             value = reach.seconds(entry, name)
             if value is None:
-                cells.append(f"skipped ({entry['peers'][name]['skipped']})")
+                cells.append(absent(entry["peers"][name]))
             elif name == "plain":
                 cells.append(f"{number(value)} s")
             else:
@@ -72,7 +77,8 @@ def memory_table(results: dict, dtype: str) -> list[str]:
         cells = [str(entry["length"])] + [f"{reach.held(entry, name) / 1e6:.1f}" for name in ("plain", "quick", "full")]
         cells.append(f"{max(run['peak_rss_bytes'] for run in entry['sinkscope']) / 1e6:.0f}")
         for peer in entry["peers"].values():
-            cells.append(f"{max(run['peak_rss_bytes'] for run in peer['runs']) / 1e6:.0f}" if peer["runs"] else "skipped")
+            peaks = [run["peak_rss_bytes"] / 1e6 for run in peer["runs"]]
+            cells.append(f"{max(peaks):.0f}" if peaks else absent(peer))
         rows.append(cells)
     return table(["T", "plain, tensors", "quick, tensors", "full, tensors", "sinkscope, process", "eager, process",
                   "two-pass, process", "sdpa, process"], rows)
@@ -89,7 +95,8 @@ def attention_table(results: dict, dtype: str) -> list[str]:
 
 
 def reach_table(rows: list[dict]) -> list[str]:
-    return table(["what", "target", "measured", ""], [[row[key] for key in ("what", "target", "measured", "met")] for row in rows])
+    keys = ("what", "target", "measured", "met")
+    return table([*keys[:3], ""], [[row[key] for key in keys] for row in rows])
 
 
 def roofline_lines(results: dict) -> list[str]:
@@ -97,17 +104,20 @@ def roofline_lines(results: dict) -> list[str]:
     if not kernel:
         return ["Not measured: build/kernel_bench was not there."]
     rows = []
-    for entry in roofline.table(kernel, results["peaks"]):
+    for entry in roofline.table(kernel, results["peaks"], amx=results["machine"]["amx_bf16"]):
         rows.append([entry["pass"], entry["dtype"], str(entry["dim"]), f"{entry['seconds'] * 1e3:.2f}",
                      f"{entry['flops'] / 1e9:.3g}", f"{entry['exps'] / 1e9:.3g}", f"{entry['bytes'] / 1e6:.3g}",
-                     f"{entry['gemm_fraction']:.2f}", f"{entry['gemm_seconds'] * 1e3:.2f} + {entry['exp_seconds'] * 1e3:.2f}",
+                     entry["arithmetic"], f"{entry['gemm_fraction']:.2f}",
+                     f"{entry['gemm_seconds'] * 1e3:.2f} + {entry['exp_seconds'] * 1e3:.2f}",
                      f"{entry['bound_fraction']:.2f}", f"{entry['bytes_per_second'] / 1e9:.1f}"])
     return [f"One call of 8 heads at T=4096, instruction set {kernel['kernels']}; a stream is [4096, 512]. Bytes are the "
             "operands and results, each once.", "",
-            *table(["pass", "dtype", "D", "ms", "GFLOP", "G exp", "MB", "of the gemm peak", "gemm + exp alone, ms",
-                    "of that bound", "GB/s"], rows), "",
-            "The bound takes the products at torch.mm's rate and the exponentials at torch.exp's, one after the other. More "
-            "than 1 means that they overlap or that the fused exponential is cheaper than torch.exp."]
+            *table(["pass", "dtype", "D", "ms", "GFLOP", "G exp", "MB", "products in", "of that gemm peak",
+                    "gemm + exp alone, ms", "of that bound", "GB/s"], rows), "",
+            "The gemm peak is torch.mm's in the dtype of the products: sinkscope widens bfloat16 and multiplies in float32, but "
+            "in the fused pass on a CPU with amx_bf16. The bound takes the products at that rate and the exponentials at "
+            "torch.exp's, one after the other. More than 1 means that they overlap or that the fused exponential is cheaper than "
+            "torch.exp."]
 
 
 def accuracy_lines(results: dict) -> list[str]:
@@ -116,9 +126,10 @@ def accuracy_lines(results: dict) -> list[str]:
     rows = [[f"`{name}`", *(f"{entry['max_error'][name]:.1e}" if entry["max_error"].get(name) is not None else "-"
                             for entry in results["accuracy"])] for name in names]
     same = all(entry["logits_bit_identical"] for entry in results["accuracy"])
+    verdict = "bit-identical in every case" if same else "NOT bit-identical"
     return [*table(header, rows), "",
-            "Norms and streams are relative, log-sum-exp is relative above 1, the others are absolute. Above 2048 tokens 64 sampled rows are compared. The logits "
-            f"with and without measuring are {'bit-identical in every case' if same else 'NOT bit-identical'}."]
+            "Norms and streams are relative, log-sum-exp is relative above 1, the others are absolute. Above 2048 tokens 64 sampled "
+            f"rows are compared. The logits with and without measuring are {verdict}."]
 
 
 def text(results: dict, picture: str) -> str:

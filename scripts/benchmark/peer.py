@@ -5,7 +5,6 @@ every line read from stdin, until stdin ends.
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ from sinkscope_export.families import task_of
 from sinkscope_export.huggingface import load_config, random_model
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+
+from .machine import peak_resident_bytes
 
 CHUNK_ROWS = 256  # rows of scores that the two-pass baseline holds at once
 WARM_UP_LENGTH = 2048  # at most; longer lengths need no warm-up of their own
@@ -84,8 +85,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         # Every row sums to one, so a head's column sums add up to the length.
         error = max((abs(float(s.double().sum(-1).mean()) / ids.shape[1] - 1) for s in sums), default=0.0)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_rss_bytes": peak, "row_sum_error": error}), flush=True)
+        print(json.dumps({"seconds": seconds, "peak_rss_bytes": peak_resident_bytes(), "row_sum_error": error}), flush=True)
         del sums
 
 

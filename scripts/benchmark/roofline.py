@@ -50,12 +50,18 @@ def costs(name: str, dtype: str, length: int, dim: int) -> dict[str, float]:
     raise ValueError(name)
 
 
-def table(kernel: dict, peaks: dict) -> list[dict]:
-    """One row a pass: work, time, rates, the gemm fraction, and the time that gemm and exp alone would take."""
+def arithmetic(name: str, dtype: str, *, amx: bool) -> str:
+    """The dtype in which a pass multiplies: torch's forward in its own; ours in float32, but the fused pass where AMX is."""
+    return dtype if name == "flash forward" or (name == "fused pass" and dtype == "bfloat16" and amx) else "float32"
+
+
+def table(kernel: dict, peaks: dict, *, amx: bool) -> list[dict]:
+    """One row a pass: work, time, rates, the gemm fraction, and the time that gemm and exp alone would take.
+
+    amx: whether the machine multiplies bfloat16 in tiles.
+    """
     measured = []
     for entry in kernel["passes"]:
-        if f"gemm_{entry['dtype']}" not in peaks:
-            continue
         measured += [("flash forward", entry, entry["dim"], entry["forward"]),
                      ("fused pass", entry, entry["dim"], entry["pass"])]
     for entry in kernel["parts"]:
@@ -63,10 +69,12 @@ def table(kernel: dict, peaks: dict) -> list[dict]:
             measured += [(name, entry, 64, entry[name]) for name in ("first keys", "stream", "key and head norms")]
     rows = []
     for name, entry, dim, seconds in measured:
+        if f"gemm_{entry['dtype']}" not in peaks:
+            continue
         work = costs(name, entry["dtype"], entry["length"], dim)
-        peak = peaks[f"gemm_{entry['dtype']}"]
-        gemm, exp = work["flops"] / peak, work["exps"] / peaks["exp"]
+        products = arithmetic(name, entry["dtype"], amx=amx)
+        gemm, exp = work["flops"] / peaks[f"gemm_{products}"], work["exps"] / peaks["exp"]
         rows.append({"pass": name, "dtype": entry["dtype"], "length": entry["length"], "dim": dim, "seconds": seconds,
-                     **work, "gemm_fraction": gemm / seconds, "gemm_seconds": gemm, "exp_seconds": exp,
+                     **work, "arithmetic": products, "gemm_fraction": gemm / seconds, "gemm_seconds": gemm, "exp_seconds": exp,
                      "bound_fraction": (gemm + exp) / seconds, "bytes_per_second": work["bytes"] / seconds})
     return rows

@@ -3,17 +3,16 @@
 import json
 import os
 import selectors
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sinkscope_export.files import ScriptError
 
 from .machine import memory_bytes
+from .reach import seconds as median_seconds
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 PEERS = ("eager", "two_pass", "sdpa")
@@ -21,7 +20,6 @@ LAYERS, HEADS = 8, 8
 SIZES = {"float32": 4, "bfloat16": 2}
 LONG = 8192  # above it there are fewer rounds
 MEMORY_SHARE = 0.85  # of what is free may be used
-FIRST_GUESS = 0.1  # seconds at the shortest length, where there is nothing to extrapolate from
 TIMEOUT = 3600
 
 
@@ -45,18 +43,14 @@ class Outcome:
 
 def run_program(command: list[object]) -> Outcome:
     """Wall time, peak resident memory and stdout of a program that must succeed."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        errors.seek(0)
-        if process.returncode != 0:
-            raise ScriptError(f"`{Path(str(command[0])).name} {command[1]}` ended with {process.returncode}: "
-                              f"{errors.read().strip()[-400:]}")
-        return Outcome(seconds, usage.ru_maxrss * 1024, out.read())
+    with tempfile.TemporaryDirectory() as folder:
+        taken = Path(folder) / "taken.json"
+        launched = [sys.executable, "-I", "-S", SCRIPTS / "benchmark" / "launch.py", taken, *command]
+        done = subprocess.run(list(map(str, launched)), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ScriptError(f"`{Path(str(command[0])).name} {command[1]}` ended with {done.returncode}: "
+                              f"{done.stderr.strip()[-400:]}")
+        return Outcome(**json.loads(taken.read_text(encoding="utf-8")), stdout=done.stdout)
 
 
 def sinkscope(setting: Setting, command: str, length: int, *more: object, sequences: int = 1,
@@ -114,59 +108,57 @@ def memory_estimate(name: str, dtype: str, length: int) -> float:
     return estimate
 
 
-def reason_to_skip(setting: Setting, name: str, length: int, seconds: float) -> str | None:
-    if seconds > setting.limit_seconds:
-        return f"estimate {seconds:.0f} s"
+def estimate(name: str, dtype: str, length: int, measured: list[dict]) -> float | None:
+    """Seconds of a peer, quadratic from its own time at the longest shorter length; None where it has not been measured."""
+    known = [(entry["length"], taken) for entry in measured if entry["dtype"] == dtype and entry["length"] < length
+             and (taken := median_seconds(entry, name)) is not None]
+    if not known:
+        return None
+    before, taken = max(known)
+    return taken * (length / before) ** 2
+
+
+def reason_to_skip(setting: Setting, name: str, length: int, measured: list[dict]) -> str | None:
+    taken = estimate(name, setting.dtype, length, measured)
+    if taken is not None and taken > setting.limit_seconds:
+        return f"estimate {taken:.0f} s"
     memory = memory_estimate(name, setting.dtype, length)
     if memory > MEMORY_SHARE * memory_bytes():
         return f"estimate {memory / 1e9:.0f} GB"
     return None
 
 
-@dataclass
-class Series:
-    """What is known of the peers at the lengths so far: (length, seconds) of the last estimate or measurement."""
+def compare(setting: Setting, length: int, rounds: int, measured: list[dict]) -> dict:
+    """All that is measured at one length. Every round runs sinkscope (plain and presets), then each peer once.
 
-    last: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    def estimate(self, name: str, length: int) -> float:
-        if name not in self.last:
-            return FIRST_GUESS
-        before, seconds = self.last[name]
-        return seconds * (length / before) ** 2
-
-
-def compare(setting: Setting, length: int, rounds: int, series: Series) -> dict:
-    """All that is measured at one length. Every round runs sinkscope (plain and presets), then each peer once."""
+    measured: the entries so far, which say how long a peer will take. One that failed at some length is tried again at the next.
+    """
     if length > LONG:
         rounds = max(1, rounds // 3)
     runs = 3 if length <= 4096 else 1
     peers: dict[str, Peer] = {}
     entry = {"dtype": setting.dtype, "length": length, "rounds": rounds, "runs_a_round": runs, "sinkscope": [],
-             "peers": {name: {"runs": [], "skipped": None} for name in PEERS}}
+             "peers": {name: {"runs": [], "skipped": None, "failed": None} for name in PEERS}}
     try:
         for name in PEERS:
-            skip = reason_to_skip(setting, name, length, series.estimate(name, length))
-            if skip is None:
-                try:
-                    peers[name] = Peer(setting, name, length)
-                except ChildProcessError as error:
-                    skip = str(error)
-            entry["peers"][name]["skipped"] = skip
+            entry["peers"][name]["skipped"] = reason_to_skip(setting, name, length, measured)
+            if entry["peers"][name]["skipped"] is not None:
+                continue
+            try:
+                peers[name] = Peer(setting, name, length)
+            except ChildProcessError as error:
+                entry["peers"][name]["failed"] = str(error)
         for _ in range(rounds):
             entry["sinkscope"].append(bench_once(setting, length, runs))
             for name in list(peers):
                 try:
                     entry["peers"][name]["runs"].append(peers[name].run())
                 except (ChildProcessError, BrokenPipeError):
-                    entry["peers"][name].update(runs=[], skipped="the process was ended, most likely out of memory")
+                    entry["peers"][name].update(runs=[], failed="the process was ended, most likely out of memory")
                     peers.pop(name).close()
     finally:
         for peer in peers.values():
             peer.close()
-    for name in PEERS:
-        times = [run["seconds"] for run in entry["peers"][name]["runs"]]
-        series.last[name] = (length, statistics.median(times) if times else series.estimate(name, length))
     return entry
 
 

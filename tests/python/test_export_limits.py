@@ -133,7 +133,8 @@ def test_trusted_code_is_run_though_transformers_has_the_family(tmp_path):
 def test_weights_that_the_familys_own_class_has_no_place_for_are_refused_where_the_model_brings_code(tmp_path):
     phi3_with_code(tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
-    save_file(load_file(weights) | {"model.layers.0.self_attn.gate.weight": torch.ones(4, WIDTH)}, weights, metadata={"format": "pt"})
+    tensors = load_file(weights) | {"model.layers.0.self_attn.gate.weight": torch.ones(4, WIDTH)}
+    save_file(tensors, weights, metadata={"format": "pt"})
     error = export(tmp_path / "model", "-o", tmp_path / "m.pt", code=3)
     assert "transformers' own phi3 has no model.layers.0.self_attn.gate.weight" in error and "--trust-remote-code" in error
 
