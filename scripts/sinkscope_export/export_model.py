@@ -16,6 +16,7 @@ from .families import PREFIX, Task, Wrapped, task_of
 from .files import ScriptError, usage_error
 from .fused_attention import positions_of
 from .self_check import Check, Mismatch, check_twin, compare
+from .sites_found import check_sites
 from .trace import Attention, trace_input, write_traced
 from .weight_map import checkpoint_shapes, ignored_tensors, weight_map
 
@@ -105,15 +106,15 @@ def _export(arguments: argparse.Namespace, wanted: str, config: PreTrainedConfig
 
     def complete(attention: Attention) -> dict:
         versions = {"transformers": transformers.__version__, "torch": torch.__version__, "attention": attention.name}
-        sites = attention.sites or attention_sites(Wrapped(model, task.call), trace_input(model, task))
-        exporter = versions | ({"operators": OPERATORS} if attention.needs_operators else {})
-        return content | {"attention_sites": sites, "exporter": exporter}
+        content["attention_sites"] = attention.sites or attention_sites(Wrapped(model, task.call), trace_input(model, task))
+        return content | {"exporter": versions | ({"operators": OPERATORS} if attention.needs_operators else {})}
 
     attention = write_traced(model, task, wanted, path, complete)
     if attention.reason:
         print(f"note: attention is exported as the family's own (eager): {attention.reason}", file=sys.stderr)
     if not arguments.graph_only:
         _check(compare("the file", torch.jit.load(str(path), map_location="cpu"), model, task))
+    check_sites(path, content["attention_sites"])
     parameters = "graph only" if arguments.graph_only else f"{len(metadata['samples'])} samples"
     return f"{config.model_type}, {content['dtype']}, {attention.name} attention, {parameters}"
 

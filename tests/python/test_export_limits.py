@@ -1,10 +1,11 @@
 """export_hf.py: what a trace holds at some lengths only, code that a model brings, and what the metadata promise of both."""
 
 import json
+import sys
 
 import pytest
 import torch
-from measuring import MEASURES, codes, measure, refused, sinkscope, warning, write_tokens
+from measuring import BINARY, MEASURES, codes, measure, refused, sinkscope, warning, write_tokens
 from safetensors.torch import load_file, save_file
 from sinkscope_export.model_file import read_metadata
 from support import run_script
@@ -155,22 +156,68 @@ def test_tensors_that_the_family_declares_of_no_use_are_left_out(tmp_path):
     assert name.replace(".0.", ".9.") in refused("measure", tmp_path / "m.pt", "--weights", weights, "--tokens", tokens, code=3)
 
 
+def program(path, code):
+    """A program in the place of sinkscope."""
+    path.write_text(f"#!{sys.executable} -S\n{code}\n")
+    path.chmod(0o755)
+    return path
+
+
 @measures
 def test_another_number_of_sites_than_the_exporter_counted_is_warned_of(tmp_path, monkeypatch):
     import sinkscope_export.trace as trace
 
     write_tiny_model(tmp_path / "model", "llama")
-    export(tmp_path / "model", "-o", tmp_path / "m.pt")
+    assert "sites was not checked" not in export(tmp_path / "model", "-o", tmp_path / "m.pt")
     assert read_metadata(tmp_path / "m.pt")["attention_sites"] == LAYERS
     tokens = write_tokens(tmp_path / "t.jsonl", [[5, 6, 7, 8]])
     assert "site_count" not in codes(measure(tmp_path / "m.pt", "--tokens", tokens))
     true = trace.attention_sites
     monkeypatch.setattr(trace, "attention_sites", lambda module, inputs: 1 + true(module, inputs))
+    monkeypatch.setenv("SINKSCOPE_BINARY", str(tmp_path / "absent"))
     export(tmp_path / "model", "-o", tmp_path / "m.pt")
     message = warning(measure(tmp_path / "m.pt", "--tokens", tokens), "site_count")
     assert message.startswith(f"{LAYERS} attention sites found, {LAYERS + 1} counted when the model was exported")
     assert message.split(".")[0] in sinkscope("inspect", tmp_path / "m.pt").stdout
     assert "site_count" not in codes(measure(tmp_path / "m.pt", "--tokens", tokens, "--expect-sites", LAYERS))
+
+
+@measures
+@pytest.mark.parametrize("flags", [(), ("--graph-only",)], ids=["stored", "graph"])
+def test_another_number_of_sites_than_sinkscope_finds_is_an_error_that_names_them(tmp_path, monkeypatch, flags):
+    import sinkscope_export.export_model as export_model
+    import sinkscope_export.trace as trace
+
+    write_tiny_model(tmp_path / "model", "llama")
+    true = trace.attention_sites
+    for module in (trace, export_model):  # that of fused and of eager attention
+        monkeypatch.setattr(module, "attention_sites", lambda module, inputs: 1 + true(module, inputs))
+    monkeypatch.setenv("SINKSCOPE_BINARY", str(BINARY))
+    monkeypatch.setenv("SINKSCOPE_EXPECT_SITES", "7")  # of some other file
+    error = export(tmp_path / "model", "-o", tmp_path / "m.pt", *flags, code=3)
+    sites = ", ".join(f"m.model.layers.{layer}.self_attn" for layer in range(LAYERS))
+    finding = (f"sinkscope finds {LAYERS} attention sites, one run of the model has {LAYERS + 1}. Found: {sites}. "
+               "Left alone: nothing")
+    assert f"note: attention is exported as the family's own (eager): with fused attention {finding}" in error
+    assert f"export_hf.py: error: {finding}; nothing was written" in error
+    assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.parametrize(("code", "message"), [
+    ("import sys; print('sinkscope: error: m.pt: found no attention', file=sys.stderr); sys.exit(3)",
+     "sinkscope cannot measure the file: m.pt: found no attention; nothing was written"),
+    ("import sys; print('sinkscope: error: needs sinkscope_torch.so', file=sys.stderr); sys.exit(70)",
+     "note: whether sinkscope finds every attention site was not checked: needs sinkscope_torch.so"),
+    (None, "note: whether sinkscope finds every attention site was not checked: no program"),
+], ids=["refused", "broken", "absent"])
+def test_what_the_program_cannot_tell_about_the_sites_is_said(tmp_path, monkeypatch, code, message):
+    write_tiny_model(tmp_path / "model", "llama")
+    binary = tmp_path / "absent" if code is None else program(tmp_path / "sinkscope", code)
+    monkeypatch.setenv("SINKSCOPE_BINARY", str(binary))
+    refused = "nothing was written" in message
+    error = export(tmp_path / "model", "-o", tmp_path / "m.pt", code=3 if refused else 0)
+    assert message in error and error.count("was not checked") == (not refused)
+    assert (tmp_path / "m.pt").exists() == (not refused)
 
 
 @measures
