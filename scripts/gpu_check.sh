@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds and runs everything that needs a GPU, on a machine with nvcc, g++, CMake, ninja and its own torch 2.11: the CUDA kernels
-# against float64, whole models on the GPU against the CPU, and tables of times. Nothing is downloaded.
+# against float64, whole models on the GPU against the CPU, and tables of times. Nothing is downloaded. Whole models need
+# transformers and pytest there, or the models that scripts/gpu_deps.sh writes; without either they are skipped, and said so.
 #
 #   scripts/gpu_check.sh [build folder]
-#   PYTHON  interpreter that has torch (python3)       DEPS  prefix with the other libraries (see scripts/gpu_deps.sh)
+#   PYTHON  interpreter that has torch (python3)       DEPS  folder with the rest (see scripts/gpu_deps.sh)
 #   ARCH    compute capability (asked from nvidia-smi)  JOBS  parallel compilers (all cores)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,21 +40,32 @@ SINKSCOPE_CUDA_MODULE=$(realpath "$build/sinkscope_cuda.so")
 export SINKSCOPE_CUDA_MODULE SINKSCOPE_BINARY=$PWD/$build/sinkscope PYTHONDONTWRITEBYTECODE=1
 if [[ $build = /* ]]; then SINKSCOPE_BINARY=$build/sinkscope; fi
 timeout 120 "$build/sinkscope_gpu_tests" --durations yes || status=$?
-timeout 120 "$python" -m pytest -q -rs -p no:cacheprovider tests/python/test_gpu.py || status=$?
+models=${DEPS:+$DEPS/models}
+if "$python" -c 'import jsonschema, pytest, safetensors, tokenizers, transformers' 2>/dev/null; then
+  timeout 120 "$python" -m pytest -q -rs -p no:cacheprovider tests/python/test_gpu.py || status=$?
+  if [ ! -f "$models/bench.pt" ]; then
+    models=$build/models
+    "$python" tests/python/gpu_models.py "$models" || status=$?
+  fi
+else
+  echo "skipped: tests/python/test_gpu.py: this Python lacks pytest, jsonschema, transformers, tokenizers or safetensors" >&2
+  if [ -d "$models/compare" ]; then
+    timeout 300 "$python" scripts/gpu_compare.py "$SINKSCOPE_BINARY" configs/demo/backcopy_3layer.pt "$models"/compare/*.pt ||
+      status=$?
+  else
+    echo "skipped: whole models: no models beside the libraries; scripts/gpu_deps.sh writes them" >&2
+  fi
+fi
 timeout 120 "$build/kernel_bench_cuda" || status=$?
 
-# What measuring costs on the GPU; the file says how it was made.
-model=$build/bench.pt
-config='{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 512, "intermediate_size": 1408,
-  "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 512,
-  "max_position_embeddings": 131072, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2}'
-echo "$config" >"$build/bench.json"
-if timeout 120 "$python" scripts/export_hf.py --random-init --config "$build/bench.json" --dtype bfloat16 -o "$model"; then
+# What measuring costs on the GPU, on the model of scripts/bench.py.
+if [ -f "$models/bench.pt" ]; then
   for length in 4096 32768; do
-    timeout 60 "$build/sinkscope" bench "$model" --device cuda --random-tokens 1 --length "$length" --runs 5 || status=$?
+    timeout 60 "$SINKSCOPE_BINARY" bench "$models/bench.pt" --device cuda --random-tokens 1 --length "$length" --runs 5 ||
+      status=$?
   done
 else
-  echo "bench: left out, this Python cannot export the model" >&2
+  echo "skipped: bench: no model beside the libraries; scripts/gpu_deps.sh writes it" >&2
 fi
 echo "gpu_check: $((SECONDS - started)) s, $([ "$status" = 0 ] && echo passed || echo "FAILED ($status)")"
 exit "$status"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Makes a folder with the libraries that sinkscope needs besides torch, to be taken to a GPU machine that can fetch nothing:
+# Makes a folder with the libraries that sinkscope needs besides torch, and with models to run, to be taken to a GPU machine that
+# can fetch nothing:
 #
-#   scripts/gpu_deps.sh FOLDER        on Debian 12, or another system with the same packages
+#   scripts/gpu_deps.sh FOLDER        on Debian 12, or another system with the same packages, after scripts/setup.sh
+#   PYTHON                            interpreter that has transformers (.venv/bin/python)
 #   DEPS=FOLDER scripts/gpu_check.sh  over there
 set -euo pipefail
 if [ "$#" -ne 1 ]; then
@@ -12,6 +14,8 @@ packages=(libfmt-dev libfmt9 libcli11-dev nlohmann-json3-dev libtomlplusplus-dev
   libssl-dev libssl3)
 mkdir -p "$1"
 folder=$(realpath "$1")
+repository=$(realpath "$(dirname "$0")/..")
+"${PYTHON:-$repository/.venv/bin/python}" "$repository/tests/python/gpu_models.py" "$folder/models"
 cd "$(mktemp -d)"
 apt-get -q download "${packages[@]}" >&2
 for package in *.deb; do dpkg-deb -x "$package" "$folder"; done

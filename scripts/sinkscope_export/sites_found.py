@@ -23,8 +23,8 @@ def check_sites(path: Path, counted: int) -> None:
     """Raises Mismatch unless `sinkscope inspect` finds `counted` sites; a note says where it could not be asked."""
     binary = program()
     if binary is None:
-        print("note: whether sinkscope finds every attention site was not checked: no program in build/, SINKSCOPE_BINARY or PATH",
-              file=sys.stderr)
+        print("note: whether sinkscope finds every attention site was not checked: no program in build/, SINKSCOPE_BINARY or "
+              "PATH", file=sys.stderr)
         return
     # Its own settings, from wherever they come, are about other files.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SINKSCOPE_")}
