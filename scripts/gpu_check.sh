@@ -58,7 +58,7 @@ else
 fi
 timeout 120 "$build/kernel_bench_cuda" || status=$?
 
-# What measuring costs on the GPU, on the model of scripts/bench.py.
+# What measuring costs on the GPU, on layers of the model of scripts/bench.py.
 if [ -f "$models/bench.pt" ]; then
   for length in 4096 32768; do
     timeout 60 "$SINKSCOPE_BINARY" bench "$models/bench.pt" --device cuda --random-tokens 1 --length "$length" --runs 5 ||
