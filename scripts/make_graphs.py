@@ -26,9 +26,9 @@ def _gpt2(width: int, layers: int, heads: int) -> dict:
             "vocab_size": 50257, "layer_norm_epsilon": 1e-5, "bos_token_id": 50256, "eos_token_id": 50256}
 
 
-def _pythia(width: int, layers: int, heads: int) -> dict:
+def _pythia(width: int, layers: int, heads: int, *, vocabulary: int = 50304) -> dict:
     return {"model_type": "gpt_neox", "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
-            "num_attention_heads": heads, "vocab_size": 50304, "max_position_embeddings": 2048, "rotary_pct": 0.25,
+            "num_attention_heads": heads, "vocab_size": vocabulary, "max_position_embeddings": 2048, "rotary_pct": 0.25,
             "rotary_emb_base": 10000, "layer_norm_eps": 1e-5, "use_parallel_residual": True, "hidden_act": "gelu",
             "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 0}
 
@@ -46,9 +46,14 @@ def _llama3(width: int, inner: int, layers: int, heads: int, *, head_dim: int, t
                        bos_token_id=128000, eos_token_id=128001)
 
 
-def _qwen(family: str, width: int, inner: int, layers: int, heads: int, kv_heads: int, **more) -> dict:
-    return _llama_like(family, width, inner, layers, heads, kv_heads, rms_norm_eps=1e-6, rope_theta=1000000.0,
-                       bos_token_id=151643, eos_token_id=151643, use_sliding_window=False, **more)
+def _qwen(family: str, width: int, inner: int, layers: int, heads: int, kv_heads: int, *, vocab_size: int = 151936,
+          rms_norm_eps: float = 1e-6, **more) -> dict:
+    return _llama_like(family, width, inner, layers, heads, kv_heads, vocab_size=vocab_size, rms_norm_eps=rms_norm_eps,
+                       rope_theta=1000000.0, bos_token_id=151643, eos_token_id=151643, use_sliding_window=False, **more)
+
+
+def _qwen3(width: int, inner: int, layers: int, heads: int, *, tied: bool) -> dict:
+    return _qwen("qwen3", width, inner, layers, heads, 8, head_dim=128, tie_word_embeddings=tied, max_position_embeddings=32768)
 
 
 def _mistral(**more) -> dict:
@@ -73,20 +78,32 @@ GRAPHS: dict[str, tuple[str, dict]] = {
     "pythia-410m": ("EleutherAI/pythia-410m", _pythia(1024, 24, 16)),
     "pythia-1b": ("EleutherAI/pythia-1b", _pythia(2048, 16, 8)),
     "pythia-1.4b": ("EleutherAI/pythia-1.4b", _pythia(2048, 24, 16)),
+    "pythia-2.8b": ("EleutherAI/pythia-2.8b", _pythia(2560, 32, 32)),
+    "pythia-6.9b": ("EleutherAI/pythia-6.9b", _pythia(4096, 32, 32, vocabulary=50432)),
+    "pythia-12b": ("EleutherAI/pythia-12b", _pythia(5120, 36, 40, vocabulary=50688)),
     "llama-3.2-1b": ("meta-llama/Llama-3.2-1B", _llama3(2048, 8192, 16, 32, head_dim=64, tied=True, factor=32.0)),
+    "llama-3.2-3b": ("meta-llama/Llama-3.2-3B", _llama3(3072, 8192, 28, 24, head_dim=128, tied=True, factor=32.0)),
     "llama-3.1-8b": ("meta-llama/Llama-3.1-8B", _llama3(4096, 14336, 32, 32, head_dim=128, tied=False, factor=8.0)),
-    "qwen2.5-0.5b": ("Qwen/Qwen2.5-0.5B", _qwen("qwen2", 896, 4864, 24, 14, 2, vocab_size=151936, tie_word_embeddings=True,
+    "qwen2.5-0.5b": ("Qwen/Qwen2.5-0.5B", _qwen("qwen2", 896, 4864, 24, 14, 2, tie_word_embeddings=True,
                                                 max_position_embeddings=32768)),
+    "qwen2.5-1.5b": ("Qwen/Qwen2.5-1.5B", _qwen("qwen2", 1536, 8960, 28, 12, 2, tie_word_embeddings=True,
+                                                max_position_embeddings=131072)),
+    "qwen2.5-3b": ("Qwen/Qwen2.5-3B", _qwen("qwen2", 2048, 11008, 36, 16, 2, tie_word_embeddings=True,
+                                            max_position_embeddings=32768)),
     "qwen2.5-7b": ("Qwen/Qwen2.5-7B", _qwen("qwen2", 3584, 18944, 28, 28, 4, vocab_size=152064, tie_word_embeddings=False,
                                             max_position_embeddings=131072)),
-    "qwen3-0.6b": ("Qwen/Qwen3-0.6B-Base", _qwen("qwen3", 1024, 3072, 28, 16, 8, head_dim=128, vocab_size=151936,
-                                                 tie_word_embeddings=True, max_position_embeddings=32768)),
-    "qwen3-8b": ("Qwen/Qwen3-8B-Base", _qwen("qwen3", 4096, 12288, 36, 32, 8, head_dim=128, vocab_size=151936,
-                                             tie_word_embeddings=False, max_position_embeddings=32768)),
+    "qwen2.5-14b": ("Qwen/Qwen2.5-14B", _qwen("qwen2", 5120, 13824, 48, 40, 8, vocab_size=152064, rms_norm_eps=1e-5,
+                                              tie_word_embeddings=False, max_position_embeddings=131072)),
+    "qwen3-0.6b": ("Qwen/Qwen3-0.6B-Base", _qwen3(1024, 3072, 28, 16, tied=True)),
+    "qwen3-1.7b": ("Qwen/Qwen3-1.7B-Base", _qwen3(2048, 6144, 28, 16, tied=True)),
+    "qwen3-4b": ("Qwen/Qwen3-4B-Base", _qwen3(2560, 9728, 36, 32, tied=True)),
+    "qwen3-8b": ("Qwen/Qwen3-8B-Base", _qwen3(4096, 12288, 36, 32, tied=False)),
+    "qwen3-14b": ("Qwen/Qwen3-14B-Base", _qwen3(5120, 17408, 40, 40, tied=False)),
     "mistral-7b-v0.1": ("mistralai/Mistral-7B-v0.1", _mistral(vocab_size=32000, rope_theta=10000.0, sliding_window=4096)),
     "mistral-7b-v0.3": ("mistralai/Mistral-7B-v0.3", _mistral(vocab_size=32768, rope_theta=1000000.0, sliding_window=None)),
     "olmo2-1b": ("allenai/OLMo-2-0425-1B", _olmo2(2048, 8192, 16, 16)),
     "olmo2-7b": ("allenai/OLMo-2-1124-7B", _olmo2(4096, 11008, 32, 32)),
+    "olmo2-13b": ("allenai/OLMo-2-1124-13B", _olmo2(5120, 13824, 40, 40)),
 }
 
 
