@@ -10,7 +10,9 @@
 namespace sinkscope {
 
 /// The device that --device asks for. CUDA libraries are loaded only if they are asked for, or with `auto` where the
-/// driver has left a device node. Throws DeviceError if --device cuda cannot be had.
+/// driver has left a device node. A process that may use CUDA calls this before anything that draws random numbers,
+/// records gradients or looks for an accelerator: libtorch asks once, and keeps it if there is none. Throws DeviceError
+/// if --device cuda cannot be had.
 at::Device open_device(Device device, int index);
 
 /// How many devices `device` could be; 0 where it means the CPU. Throws as open_device() does.

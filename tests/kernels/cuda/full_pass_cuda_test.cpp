@@ -17,7 +17,8 @@
 namespace sinkscope {
 namespace {
 
-/// sinkscope_cuda.so, beside the test program or where SINKSCOPE_CUDA_MODULE says.
+/// sinkscope_cuda.so, beside the test program or where SINKSCOPE_CUDA_MODULE says. tests/gpu_skip.cpp has loaded
+/// libtorch's CUDA half before.
 struct Module {
   decltype(&sinkscope_cuda_why_not) why_not = nullptr;
   decltype(&sinkscope_cuda_fused_statistics) run = nullptr;
@@ -36,7 +37,6 @@ const Module& cuda_module() {
 }
 
 AttentionCall on_device(AttentionCall call) {
-  cuda_module();  // loads libtorch_cuda, without which there is no device
   const auto move = [](const at::Tensor& x) {
     // Not x.cuda(): it would make dense what the case made strided.
     at::Tensor moved = at::empty_strided(x.sizes(), x.strides(), x.options().device(at::kCUDA));
