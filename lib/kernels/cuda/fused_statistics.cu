@@ -13,19 +13,16 @@
 #include <cstdint>
 
 #include "kernels/cuda/fused_statistics_launch.h"
+#include "kernels/cuda/tile_layout.h"
 #include "kernels/cuda/tile_load.cuh"
 #include "kernels/cuda/tile_schedule.h"
 
 namespace sinkscope {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kWarps = kThreads / 32;
-constexpr int kGroups = kCudaKeyTile / 8;  // of 8 keys, one mma wide
 constexpr int kFlushSteps =
     16;  // row tiles between which column sums move from registers to shared memory: shorter sums
 constexpr float kLowest = -126.0F;  // smallest t; 2^t is then the smallest normal number
-static_assert(kCudaRowTile == kWarps * 16, "each warp owns 16 query rows");
 
 /// What the kernels read beyond the caller's arguments.
 struct KernelArgs {
@@ -64,10 +61,11 @@ __global__ void finish_rows(KernelArgs args) {
     float most = -INFINITY;
     double sum = 0, weighted = 0;
     for (std::int64_t part = 0; part < call.parts; ++part) {
-      const float* partial = args.partial + ((batch_head * call.parts + part) * 3) * call.queries + row;
-      most = fmaxf(most, partial[0]);
-      sum += partial[call.queries];
-      weighted += partial[2 * call.queries];
+      const std::int64_t item = batch_head * call.parts + part;
+      const auto partial = [&](int kind) { return args.partial[partial_index(item, kind, call.queries) + row]; };
+      most = fmaxf(most, partial(0));
+      sum += partial(1);
+      weighted += partial(2);
     }
     call.row_sum[i] = static_cast<float>(sum);
     call.entropy[i] = static_cast<float>(-args.unit * weighted);
@@ -87,7 +85,7 @@ struct Layout {
                        kQueryBytes = kCudaRowTile * Tile<T, D>::kRowBytes;
   static constexpr int kRows = kKeyBytes + 2 * kQueryBytes,
                        kFlushed = kRows + 2 * kCudaRowTile * static_cast<int>(sizeof(float2));
-  static constexpr int kBytes = kFlushed + 2 * kGroups * kThreads * static_cast<int>(sizeof(float));
+  static constexpr int kBytes = kFlushed + kCudaSlots * kCudaThreads * static_cast<int>(sizeof(float));
 };
 
 template <class T, int D, bool kSoftcap>
@@ -101,15 +99,15 @@ class Block {
     key_ = static_cast<const T*>(call_.key) + batch * call_.key_stride[0] + kv_head * call_.key_stride[1];
     visible_ = call_.key_visible ? call_.key_visible + batch * call_.keys : nullptr;
     rows_ = args.rows + batch_head_ * call_.queries;
-    partial_ = args.partial + item * 3 * call_.queries;
+    partial_ = args.partial + partial_index(item, 0, call_.queries);
     lane_ = static_cast<int>(threadIdx.x) % 32;
     warp_ = static_cast<int>(threadIdx.x) / 32;
   }
 
   __device__ void run() {
-    for (std::int64_t i = threadIdx.x; i < call_.queries; i += kThreads) {
-      partial_[i] = -INFINITY;
-      partial_[call_.queries + i] = partial_[2 * call_.queries + i] = 0;
+    for (std::int64_t i = threadIdx.x; i < call_.queries; i += kCudaThreads) {
+      partial(0, i) = -INFINITY;
+      partial(1, i) = partial(2, i) = 0;
     }
     const std::int64_t steps = key_block_steps(call_.keys, call_.parts);
     for (std::int64_t step = 0; step < steps; ++step) {
@@ -128,12 +126,16 @@ class Block {
     return reinterpret_cast<float2*>(shared_ + Shared::kRows) + (step & 1) * kCudaRowTile;
   }
   __device__ float& flushed(int slot) const {
-    return reinterpret_cast<float*>(shared_ + Shared::kFlushed)[slot * kThreads + static_cast<int>(threadIdx.x)];
+    return reinterpret_cast<float*>(shared_ + Shared::kFlushed)[slot * kCudaThreads + static_cast<int>(threadIdx.x)];
+  }
+
+  __device__ float& partial(int kind, std::int64_t row) const {
+    return partial_[partial_index(0, kind, call_.queries) + row];
   }
 
   __device__ void load_rows(std::int64_t row, std::int64_t step) {
     Tile<T, D>::load(query_address(step), query_, call_.query_stride[2], row, call_.queries, call_.dim, kCudaRowTile);
-    for (int i = threadIdx.x; i < kCudaRowTile; i += kThreads)
+    for (int i = threadIdx.x; i < kCudaRowTile; i += kCudaThreads)
       row_values(step)[i] = row + i < call_.queries ? rows_[row + i] : make_float2(0, -INFINITY);
   }
 
@@ -141,20 +143,20 @@ class Block {
     __syncthreads();  // the previous tile's column sums, or the cleared partials
     Tile<T, D>::load(shared_address(shared_), key_, call_.key_stride[2], key, call_.keys, call_.dim, kCudaKeyTile);
     const RowRange range = rows_of_keys(call_.score, key, call_.keys, call_.queries);
-    const std::int64_t steps = range.first < range.end ? divide_up(range.end - range.first, kCudaRowTile) : 0;
-    if (steps > 0) load_rows(range.first, 0);
+    const std::int64_t steps = range.steps();
+    if (steps > 0) load_rows(range.row(0), 0);
     commit_copies();
-    float columns[kGroups][2];
+    float columns[kCudaGroups][2];
 #pragma unroll
-    for (int group = 0; group < kGroups; ++group)
+    for (int group = 0; group < kCudaGroups; ++group)
 #pragma unroll
       for (int j = 0; j < 2; ++j) columns[group][j] = flushed(group * 2 + j) = 0;
     for (std::int64_t step = 0; step < steps; ++step) {
-      if (step + 1 < steps) load_rows(range.first + (step + 1) * kCudaRowTile, step + 1);
+      if (step + 1 < steps) load_rows(range.row(step + 1), step + 1);
       commit_copies();
       wait_for_copies<1>();
       __syncthreads();
-      row_tile(range.first + step * kCudaRowTile, step, key, columns);
+      row_tile(range.row(step), step, key, columns);
       if (step % kFlushSteps == kFlushSteps - 1) flush(columns);
       __syncthreads();  // the buffer may be overwritten now
     }
@@ -164,9 +166,9 @@ class Block {
     write_columns(key);
   }
 
-  __device__ void flush(float (&columns)[kGroups][2]) const {
+  __device__ void flush(float (&columns)[kCudaGroups][2]) const {
 #pragma unroll
-    for (int group = 0; group < kGroups; ++group)
+    for (int group = 0; group < kCudaGroups; ++group)
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         flushed(group * 2 + j) += columns[group][j];
@@ -174,29 +176,29 @@ class Block {
       }
   }
 
-  __device__ void row_tile(std::int64_t row, std::int64_t step, std::int64_t key, float (&columns)[kGroups][2]) {
-    const int local = warp_ * 16 + lane_ / 4;
-    const float2 rows[2] = {row_values(step)[local], row_values(step)[local + 8]};
+  __device__ void row_tile(std::int64_t row, std::int64_t step, std::int64_t key, float (&columns)[kCudaGroups][2]) {
+    const int local[2] = {warp_ * 16 + fragment_row(lane_, 0), warp_ * 16 + fragment_row(lane_, 2)};
+    const float2 rows[2] = {row_values(step)[local[0]], row_values(step)[local[1]]};
     const Strip<T, D> strip(query_address(step), warp_ * 16, lane_);
     RowSums sums;
     if (visible_ == nullptr && tile_is_full(call_.score, row, call_.queries, key, call_.keys))
-      all_groups<false>(strip, rows, row + local, key, columns, sums);
+      all_groups<false>(strip, rows, row + warp_ * 16, key, columns, sums);
     else
-      all_groups<true>(strip, rows, row + local, key, columns, sums);
+      all_groups<true>(strip, rows, row + warp_ * 16, key, columns, sums);
 #pragma unroll
     for (int half = 0; half < 2; ++half)
-      add_to_partial(row + local + half * 8, sums.most[half], sums.sum[half], sums.weighted[half]);
+      add_to_partial(row + local[half], sums.most[half], sums.sum[half], sums.weighted[half]);
   }
 
   template <bool kMasked>
   __device__ void all_groups(const Strip<T, D>& strip, const float2 (&rows)[2], std::int64_t row, std::int64_t key,
-                             float (&columns)[kGroups][2], RowSums& sums) {
+                             float (&columns)[kCudaGroups][2], RowSums& sums) {
 #pragma unroll
-    for (int pair = 0; pair < kGroups / 2; ++pair) {
+    for (int pair = 0; pair < kCudaGroups / 2; ++pair) {
       float even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
       strip.products(shared_address(shared_), pair, lane_, even, odd);
-      group<kMasked>(even, rows, row, key + pair * 16 + (lane_ & 3) * 2, columns[pair * 2], sums);
-      group<kMasked>(odd, rows, row, key + pair * 16 + 8 + (lane_ & 3) * 2, columns[pair * 2 + 1], sums);
+      group<kMasked>(even, rows, row, key + pair * 16, columns[pair * 2], sums);
+      group<kMasked>(odd, rows, row, key + pair * 16 + 8, columns[pair * 2 + 1], sums);
     }
   }
 
@@ -208,7 +210,7 @@ class Block {
       const int half = i / 2;
       const float x = kSoftcap ? tanhf(products[i] * args_.cap_scale) : products[i];
       float t = fmaf(x - rows[half].x, args_.scale, rows[half].y);
-      if (kMasked && !sees(row + half * 8, key + i % 2)) continue;
+      if (kMasked && !sees(row + fragment_row(lane_, i), key + fragment_key(lane_, i))) continue;
       sums.most[half] = fmaxf(sums.most[half], t);
       t = t < kLowest ? kLowest : t;  // NaN stays
       const float p = exp2_fast(t);
@@ -219,8 +221,7 @@ class Block {
   }
 
   __device__ bool sees(std::int64_t row, std::int64_t key) const {
-    return row < call_.queries && key < call_.keys && call_.score.visible(row, key, call_.keys) &&
-           (!visible_ || visible_[key] != 0);
+    return pair_is_visible(call_.score, row, call_.queries, key, call_.keys, visible_);
   }
 
   /// Four neighbouring threads hold parts of the same row; the first of them owns its partial.
@@ -232,27 +233,27 @@ class Block {
       weighted += __shfl_xor_sync(0xffffffffU, weighted, distance);
     }
     if ((lane_ & 3) != 0 || row >= call_.queries) return;
-    partial_[row] = fmaxf(partial_[row], most);
-    partial_[call_.queries + row] += sum;
-    partial_[2 * call_.queries + row] += weighted;
+    partial(0, row) = fmaxf(partial(0, row), most);
+    partial(1, row) += sum;
+    partial(2, row) += weighted;
   }
 
   /// Adds up the column sums of all threads; the keys are no longer needed, so their memory holds the sums of the
   /// warps.
   __device__ void write_columns(std::int64_t key) {
-    float* warps = reinterpret_cast<float*>(shared_);  // [kWarps, kCudaKeyTile]
+    float* warps = reinterpret_cast<float*>(shared_);  // [kCudaWarps, kCudaKeyTile]
 #pragma unroll
-    for (int slot = 0; slot < 2 * kGroups; ++slot) {
+    for (int slot = 0; slot < kCudaSlots; ++slot) {
       float value = flushed(slot);
       value += __shfl_xor_sync(0xffffffffU, value, 4);
       value += __shfl_xor_sync(0xffffffffU, value, 8);
       value += __shfl_xor_sync(0xffffffffU, value, 16);
-      if (lane_ < 4) warps[warp_ * kCudaKeyTile + slot / 2 * 8 + lane_ * 2 + slot % 2] = value;
+      if (lane_ < 4) warps[warp_ * kCudaKeyTile + slot_key(slot, lane_)] = value;
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < kCudaKeyTile && key + i < call_.keys; i += kThreads) {
+    for (int i = threadIdx.x; i < kCudaKeyTile && key + i < call_.keys; i += kCudaThreads) {
       float value = 0;
-      for (int warp = 0; warp < kWarps; ++warp) value += warps[warp * kCudaKeyTile + i];
+      for (int warp = 0; warp < kCudaWarps; ++warp) value += warps[warp * kCudaKeyTile + i];
       call_.column_sum[batch_head_ * call_.keys + key + i] = value;
     }
   }
@@ -269,7 +270,7 @@ class Block {
 };
 
 template <class T, int D, bool kSoftcap>
-__global__ void __launch_bounds__(kThreads) fused_statistics_kernel(const __grid_constant__ KernelArgs args) {
+__global__ void __launch_bounds__(kCudaThreads) fused_statistics_kernel(const __grid_constant__ KernelArgs args) {
   extern __shared__ __align__(128) unsigned char shared[];
   const std::int64_t items = args.call.batch * args.call.heads * args.call.parts;
   for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) Block<T, D, kSoftcap>(args, shared, item).run();
@@ -286,7 +287,7 @@ cudaError_t launch_kernel(const KernelArgs& args, cudaStream_t stream) {
                                                   cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
   const unsigned grid = bounded_grid(args.call.batch * args.call.heads * args.call.parts);
-  fused_statistics_kernel<T, D, kSoftcap><<<grid, kThreads, kBytes, stream>>>(args);
+  fused_statistics_kernel<T, D, kSoftcap><<<grid, kCudaThreads, kBytes, stream>>>(args);
   return cudaGetLastError();
 }
 
@@ -324,7 +325,7 @@ std::int64_t fused_statistics_shared_bytes(CudaElement element, std::int64_t dim
 }
 
 std::int64_t fused_statistics_scratch(const FusedStatisticsArgs& args) {
-  return args.batch * args.heads * args.queries * (2 + 3 * args.parts);
+  return args.batch * args.heads * args.queries * (2 + kCudaPartials * args.parts);
 }
 
 cudaError_t launch_fused_statistics(const FusedStatisticsArgs& args, cudaStream_t stream) {

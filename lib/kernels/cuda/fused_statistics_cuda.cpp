@@ -9,6 +9,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -32,6 +33,18 @@ at::Tensor aligned(const at::Tensor& x) {
   for (int dim = 0; dim < 3; ++dim) fits = fits && (x.size(dim) <= 1 || x.stride(dim) % unit == 0);
   // A fresh allocation is aligned; contiguous() alone would hand back a dense tensor at an odd offset.
   return fits ? x : x.clone(at::MemoryFormat::Contiguous);
+}
+
+/// Thread blocks that run at once. More would not even out causal attention, of which all parts have about the same
+/// work, and each costs scratch memory (parts_of_head).
+std::int64_t resident_blocks(CudaElement element, std::int64_t dim, int device) {
+  constexpr int kMost = 4;         // of a multiprocessor, 512 threads: 128 registers each
+  constexpr int kReserved = 1024;  // bytes of shared memory that CUDA itself takes of a block
+  int processors = 0, shared = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
+  const std::int64_t fitting = shared / (fused_statistics_shared_bytes(element, dim) + kReserved);
+  return std::clamp<std::int64_t>(fitting, 1, kMost) * processors;
 }
 
 }  // namespace
@@ -79,10 +92,7 @@ void sinkscope_cuda_fused_statistics(const sinkscope::AttentionCall* call, sinks
     pass->row_max.fill_(-std::numeric_limits<double>::infinity());
     return;
   }
-  int processors = 0;
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, call->query.device().index()));
-  // Two blocks fit on a multiprocessor; twice that evens out what causal attention leaves uneven.
-  const std::int64_t blocks = 4 * static_cast<std::int64_t>(processors);
+  const std::int64_t blocks = resident_blocks(element_of(query.scalar_type()), query.size(3), query.device().index());
   FusedStatisticsArgs args{.query = query.const_data_ptr(),
                            .key = key.const_data_ptr(),
                            .lse = lse.const_data_ptr<float>(),

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/tile_layout.h"
+
 namespace sinkscope {
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
@@ -24,28 +26,22 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending));
 }
 
-/// Layout of a tile with rows of D elements: 16-byte chunks, a multiple of 8 a row, xor-swizzled so that the same chunk
-/// of eight consecutive rows falls into different banks.
+/// A tile in shared memory.
 template <class T, int D>
-struct Tile {
-  static constexpr int kPerChunk = 16 / static_cast<int>(sizeof(T));
-  static constexpr int kChunks = (D / kPerChunk + 7) / 8 * 8;
-  static constexpr int kRowBytes = kChunks * 16;
+struct Tile : TileLayout<static_cast<int>(sizeof(T)), D> {
+  using Layout = TileLayout<static_cast<int>(sizeof(T)), D>;
 
-  __device__ static std::uint32_t offset(int row, int chunk) {
-    return static_cast<std::uint32_t>(row * kRowBytes + ((chunk ^ (row & 7)) * 16));
-  }
+  __device__ static std::uint32_t offset(const TileChunk& at) { return Layout::offset(at.row, at.chunk); }
 
   /// Queues the copy of `rows` rows from `first` on; rows at or beyond `count` and elements at or beyond `dim` become
   /// 0.
   static __device__ void load(std::uint32_t shared, const T* from, std::int64_t stride, std::int64_t first,
                               std::int64_t count, std::int64_t dim, int rows) {
-    constexpr int kUsed = D / kPerChunk;
-    for (int i = threadIdx.x; i < rows * kUsed; i += blockDim.x) {
-      const int row = i / kUsed, chunk = i % kUsed;
-      const bool valid = first + row < count && chunk * kPerChunk < dim;
-      const T* source = valid ? from + (first + row) * stride + chunk * kPerChunk : from;
-      copy_async(shared + offset(row, chunk), source, valid);
+    for (int i = threadIdx.x; i < rows * Layout::kUsed; i += blockDim.x) {
+      const TileChunk at = copied_chunk(i, Layout::kUsed);
+      const bool valid = first + at.row < count && at.chunk * Layout::kPerChunk < dim;
+      const T* source = valid ? from + (first + at.row) * stride + at.chunk * Layout::kPerChunk : from;
+      copy_async(shared + offset(at), source, valid);
     }
   }
 };
@@ -71,9 +67,7 @@ __device__ __forceinline__ void multiply(float (&c)[4], const std::uint32_t (&a)
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// Products of the calling warp's 16 rows with a tile of keys, in the accumulator layout of mma.m16n8k16 for every
-/// type: element 0..3 of a group of 8 keys belong to rows lane / 4 (twice) and lane / 4 + 8 (twice), keys lane % 4 * 2
-/// and one more.
+/// Products of the calling warp's 16 rows with a tile of keys; who holds which: fragment_row() and fragment_key().
 template <class T, int D>
 class Strip {
  public:
@@ -89,8 +83,7 @@ class Strip {
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
       std::uint32_t b[4];
-      load_matrices(
-          b, keys + Tile<T, D>::offset(pair * 16 + (lane & 7) + ((lane >> 4) << 3), step * 2 + ((lane >> 3) & 1)));
+      load_matrices(b, keys + Tile<T, D>::offset(key_chunk(pair, step, lane)));
       if constexpr (kKeep) {
         multiply(even, kept_[step], b[0], b[1], T());
         multiply(odd, kept_[step], b[2], b[3], T());
@@ -106,7 +99,7 @@ class Strip {
  private:
   static constexpr bool kKeep = D <= 128;  // beyond, the fragments of the queries would spill
   __device__ void load_queries(std::uint32_t (&a)[4], int step, int lane) const {
-    load_matrices(a, query_ + Tile<T, D>::offset(row_ + (lane & 15), step * 2 + (lane >> 4)));
+    load_matrices(a, query_ + Tile<T, D>::offset(query_chunk(row_, step, lane)));
   }
 
   std::uint32_t kept_[kKeep ? D / 16 : 1][4];
@@ -130,17 +123,17 @@ __device__ __forceinline__ void add_dot(float& sum, const float4& a, const float
 template <int D>
 class Strip<float, D> {
  public:
-  __device__ Strip(std::uint32_t query, int row, int lane) : query_(query), row_(row + lane / 4) {}
+  __device__ Strip(std::uint32_t query, int row, int lane) : query_(query), row_(row + fragment_row(lane, 0)) {}
   __device__ void products(std::uint32_t keys, int pair, int lane, float (&even)[4], float (&odd)[4]) const {
 #pragma unroll 4
     for (int chunk = 0; chunk < D / 4; ++chunk) {
-      const float4 q0 = load_four(query_ + Tile<float, D>::offset(row_, chunk));
-      const float4 q1 = load_four(query_ + Tile<float, D>::offset(row_ + 8, chunk));
-      const int key = pair * 16 + (lane & 3) * 2;
+      const float4 q0 = load_four(query_ + Tile<float, D>::offset({row_, chunk}));
+      const float4 q1 = load_four(query_ + Tile<float, D>::offset({row_ + 8, chunk}));
+      const int key = pair * 16 + fragment_key(lane, 0);
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        const float4 a = load_four(keys + Tile<float, D>::offset(key + j, chunk));
-        const float4 b = load_four(keys + Tile<float, D>::offset(key + 8 + j, chunk));
+        const float4 a = load_four(keys + Tile<float, D>::offset({key + j, chunk}));
+        const float4 b = load_four(keys + Tile<float, D>::offset({key + 8 + j, chunk}));
         add_dot(even[j], q0, a);
         add_dot(even[j + 2], q1, a);
         add_dot(odd[j], q0, b);

@@ -26,6 +26,10 @@ SINKSCOPE_HOST_DEVICE inline std::int64_t key_block_steps(std::int64_t keys, std
 
 struct RowRange {
   std::int64_t first, end;
+
+  SINKSCOPE_HOST_DEVICE std::int64_t steps() const { return first < end ? divide_up(end - first, kCudaRowTile) : 0; }
+  /// First row of the tile of a step.
+  SINKSCOPE_HOST_DEVICE std::int64_t row(std::int64_t step) const { return first + step * kCudaRowTile; }
 };
 
 /// Queries, in whole row tiles, among which are all that see a key of [key, key + kCudaKeyTile); empty where first >=
@@ -41,7 +45,8 @@ SINKSCOPE_HOST_DEVICE inline RowRange rows_of_keys(const ScoreFunction& score, s
   return rows;
 }
 
-/// Whether every query of [row, row + kCudaRowTile) exists and sees every key of [key, key + kCudaKeyTile).
+/// Whether every query of [row, row + kCudaRowTile) exists and sees every key of [key, key + kCudaKeyTile), padding
+/// aside.
 SINKSCOPE_HOST_DEVICE inline bool tile_is_full(const ScoreFunction& score, std::int64_t row, std::int64_t queries,
                                                std::int64_t key, std::int64_t keys) {
   const std::int64_t last_row = row + kCudaRowTile - 1;
@@ -49,8 +54,17 @@ SINKSCOPE_HOST_DEVICE inline bool tile_is_full(const ScoreFunction& score, std::
          score.end_key(row, keys) >= key + kCudaKeyTile;
 }
 
+/// Whether the pair exists and is visible; `key_visible` [keys] hides padded keys, or is null.
+SINKSCOPE_HOST_DEVICE inline bool pair_is_visible(const ScoreFunction& score, std::int64_t row, std::int64_t queries,
+                                                  std::int64_t key, std::int64_t keys,
+                                                  const std::uint8_t* key_visible) {
+  return row < queries && key < keys && score.visible(row, key, keys) &&
+         (key_visible == nullptr || key_visible[key] != 0);
+}
+
 /// Parts a head is split into, so that at least `blocks` thread blocks have work. Each part has row partials of its
-/// own, so scratch is 12 bytes * queries * max(heads in all, about `blocks`).
+/// own, so scratch is 12 bytes * queries * max(heads in all, about `blocks`): with 8 heads of 32768 queries and 132
+/// multiprocessors 52 MB for every block that a multiprocessor holds.
 SINKSCOPE_HOST_DEVICE inline std::int64_t parts_of_head(std::int64_t batch_heads, std::int64_t keys,
                                                         std::int64_t blocks) {
   const std::int64_t key_blocks = divide_up(keys, kCudaKeyTile),
