@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "catch.h"
+#include "kernels/instruction_sets.h"
 #include "kernels/norms.h"
 #include "kernels/stream_statistics.h"
 
@@ -68,10 +69,12 @@ TEST_CASE("norms, largest elements and median of a stream are those of ATen in f
       for (const int count : {1, 3}) {
         CAPTURE(dtype, batch, positions, dim, count);
         at::set_num_threads(count);
-        check_against_aten(at::randn({batch, positions, dim}).to(dtype));
-        check_against_aten(at::randn({positions, batch, dim}).to(dtype).transpose(0, 1));
-        check_against_aten(at::randn({batch, dim, positions}).to(dtype).transpose(1, 2));
-        check_against_aten((at::randn({batch, positions, dim}) * 4).round().to(dtype));  // many equal magnitudes
+        testing::on_every_instruction_set([&] {
+          check_against_aten(at::randn({batch, positions, dim}).to(dtype));
+          check_against_aten(at::randn({positions, batch, dim}).to(dtype).transpose(0, 1));
+          check_against_aten(at::randn({batch, dim, positions}).to(dtype).transpose(1, 2));
+          check_against_aten((at::randn({batch, positions, dim}) * 4).round().to(dtype));  // many equal magnitudes
+        });
       }
   at::set_num_threads(threads);
 }
@@ -110,6 +113,16 @@ TEST_CASE("a stream with NaN or Inf is flagged", "[kernels]") {
       CHECK_FALSE(found.finite[1].item<bool>());
       CHECK_FALSE(found.median.defined());
     }
+}
+
+TEST_CASE("norms of heads are those of float64 on every instruction set", "[kernels]") {
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    CAPTURE(dtype);
+    const at::Tensor x = at::randn({2, 5, 3, 40}).to(dtype).transpose(1, 2);
+    testing::on_every_instruction_set([&] {
+      CHECK(vector_norms(x).to(at::kDouble).allclose(at::linalg_vector_norm(x.to(at::kDouble), 2, -1), 1e-6, 0));
+    });
+  }
 }
 
 TEST_CASE("norms of huge and tiny float32 values do not overflow or vanish", "[kernels]") {
