@@ -51,7 +51,7 @@ void print_errors(decltype(&sinkscope_cuda_fused_statistics) run, std::int64_t d
   AttentionCall call = causal_call(2, 8192, dim, dtype), wide = call;
   wide.query = wide.query.to(at::kDouble);
   wide.key = wide.key.to(at::kDouble);
-  wide.lse = sinkscope::log_sum_exp(wide);
+  wide.lse = sinkscope::row_block_log_sum_exp(wide);
   call.lse = wide.lse.to(at::kFloat);
   const FullPass truth = sinkscope::row_block_statistics(wide, std::int64_t{2} << 30);
   FullPass pass;
@@ -68,7 +68,7 @@ void print_times(decltype(&sinkscope_cuda_fused_statistics) run, std::int64_t le
                  at::ScalarType dtype) {
   AttentionCall call = causal_call(32, length, dim, dtype);
   const at::Tensor value = at::randn_like(call.query);
-  call.lse = sinkscope::log_sum_exp(call, std::int64_t{1} << 30);
+  call.lse = sinkscope::row_block_log_sum_exp(call, std::int64_t{1} << 30);
   double forward = 1e9, pass_time = 1e9;
   FullPass pass;
   for (int i = 0; i < 7; ++i) {  // interleaved

@@ -4,6 +4,7 @@
 
 #include "kernels/check_call.h"
 #include "kernels/cuda/module.h"
+#include "kernels/fused_log_sum_exp.h"
 #include "kernels/fused_statistics.h"
 #include "kernels/row_blocks.h"
 
@@ -50,6 +51,11 @@ FullPass full_pass(const AttentionCall& call) {
   FullPass pass;
   cuda_module().run(&call, &pass);
   return pass;
+}
+
+at::Tensor log_sum_exp(const AttentionCall& call) {
+  check_call(call, /*needs_lse=*/false);
+  return fused_statistics_supports(call) ? fused_log_sum_exp(call) : row_block_log_sum_exp(call);
 }
 
 }  // namespace sinkscope

@@ -1,5 +1,5 @@
 #pragma once
-// One more pass over Q K^T, by the fastest means that can take the call.
+// Passes over Q K^T, by the fastest means that can take the call.
 
 #include <string>
 
@@ -14,5 +14,10 @@ bool full_pass_is_fused(const AttentionCall& call, std::string* why_not = nullpt
 /// Column sums, row entropy, row maximum and row sum: fused where full_pass_is_fused, else by blocks of rows.
 /// Throws InputError as check_call does.
 FullPass full_pass(const AttentionCall& call);
+
+/// [B, H, Q] natural log-sum-exp of each row, learned sink included, for backends that gave none; `call.lse` is not
+/// read. Tile by tile where fused_statistics_supports, else by blocks of rows. float32 (float64 for float64); +inf for
+/// a fully masked row without a sink. Throws InputError as check_call does.
+at::Tensor log_sum_exp(const AttentionCall& call);
 
 }  // namespace sinkscope

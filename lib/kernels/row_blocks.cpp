@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/logaddexp.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/xlogy.h>
@@ -106,15 +105,14 @@ FullPass row_block_statistics(const AttentionCall& call, std::int64_t block_byte
   return pass;
 }
 
-at::Tensor log_sum_exp(const AttentionCall& call, std::int64_t block_bytes) {
+at::Tensor row_block_log_sum_exp(const AttentionCall& call, std::int64_t block_bytes) {
   const CallSizes sizes = check_call(call, /*needs_lse=*/false);
   const auto options = call.query.options().dtype(statistics_dtype(call));
   at::Tensor lse = at::full({sizes.batch, sizes.heads, sizes.queries}, -kInfinity, options);
   for_each_logits(call, sizes, block_bytes, [&](const BlockOrigin& origin, const at::Tensor& logits) {
     place(lse, origin, logits, origin.row, logits.size(2)).copy_(at::logsumexp(logits, -1));
   });
-  if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(lse.scalar_type()).view({1, sizes.heads, 1}));
-  return lse.masked_fill_(lse == -kInfinity, kInfinity);
+  return with_learned_sink(call, lse);
 }
 
 }  // namespace sinkscope

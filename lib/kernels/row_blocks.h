@@ -32,8 +32,8 @@ void for_each_row_block(const AttentionCall& call, std::int64_t block_bytes,
 /// out.
 FullPass row_block_statistics(const AttentionCall& call, std::int64_t block_bytes = kBlockBytes);
 
-/// [B, H, Q] natural log-sum-exp of each row, learned sink included, for backends that gave none; `call.lse` is not
-/// read. float32 (float64 for float64); +inf for a fully masked row without a sink.
-at::Tensor log_sum_exp(const AttentionCall& call, std::int64_t block_bytes = kBlockBytes);
+/// [B, H, Q] natural log-sum-exp of each row, learned sink included, for ANY call; `call.lse` is not read. float32
+/// (float64 for float64); +inf for a fully masked row without a sink.
+at::Tensor row_block_log_sum_exp(const AttentionCall& call, std::int64_t block_bytes = kBlockBytes);
 
 }  // namespace sinkscope

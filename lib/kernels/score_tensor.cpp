@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/logaddexp.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
@@ -61,6 +62,11 @@ at::Tensor probabilities_of(const at::Tensor& logits, const at::Tensor& lse) {
   const at::Tensor safe = at::where(wide == -kInfinity, kInfinity, wide).unsqueeze(-1);
   at::Tensor probabilities = (logits - safe).exp_();
   return probabilities.masked_fill_(logits == -kInfinity, 0);  // also in a row that is NaN because of another key
+}
+
+at::Tensor with_learned_sink(const AttentionCall& call, at::Tensor lse) {
+  if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(lse.scalar_type()).view({1, -1, 1}));
+  return lse.masked_fill_(lse == -kInfinity, kInfinity);
 }
 
 }  // namespace sinkscope

@@ -27,4 +27,8 @@ at::Tensor hidden_pairs(const ScoreFunction& score, std::int64_t row, std::int64
 ///   logits  [b, h, r, k], lse [b, h, r]
 at::Tensor probabilities_of(const at::Tensor& logits, const at::Tensor& lse);
 
+/// Adds the learned sink, if there is one, to a log-sum-exp [B, H, Q] over the keys, -inf where no key is seen; rows
+/// that still have nothing in their denominator become +inf. May change `lse`.
+at::Tensor with_learned_sink(const AttentionCall& call, at::Tensor lse);
+
 }  // namespace sinkscope

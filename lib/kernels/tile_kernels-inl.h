@@ -133,11 +133,18 @@ HWY_INLINE void add_compensated(FloatVec x, float* total, float* rest) {
   hn::StoreU(hn::Add(hn::LoadU(d, rest), error), d, rest);
 }
 
+/// Lanes of rows that do not see key `j` of the tile.
+HWY_INLINE auto hidden_rows(const StripMask& mask, std::int64_t j, std::int64_t lane) {
+  const Ints di;
+  const auto key = hn::Set(di, static_cast<std::int32_t>(j));
+  return hn::RebindMask(
+      Floats(), hn::Or(hn::Lt(key, hn::LoadU(di, mask.first + lane)), hn::Gt(key, hn::LoadU(di, mask.last + lane))));
+}
+
 template <bool kSoftcap, bool kRowMask>
 HWY_INLINE void strip_statistics_as(const StripScore& score, const float* products, std::int64_t stride,
                                     std::int64_t count, const StripMask& mask, const StripRows& rows, float* columns) {
   const Floats d;
-  const Ints di;
   const std::int64_t n = lanes();
   const FloatVec scale = hn::Set(d, score.scale), cap_scale = hn::Set(d, score.cap_scale);
   const FloatVec lowest = hn::Set(d, kSmallestExponent);
@@ -159,10 +166,7 @@ HWY_INLINE void strip_statistics_as(const StripScore& score, const float* produc
       if (kSoftcap) x = tanh_of(d, hn::Mul(x, cap_scale));
       FloatVec t = hn::MulAdd(hn::Sub(x, centre[v]), scale, shift[v]);
       if (kRowMask) {
-        const auto key = hn::Set(di, static_cast<std::int32_t>(j));
-        const auto hidden =
-            hn::Or(hn::Lt(key, hn::LoadU(di, mask.first + v * n)), hn::Gt(key, hn::LoadU(di, mask.last + v * n)));
-        const auto invisible = hn::RebindMask(d, hidden);
+        const auto invisible = hidden_rows(mask, j, v * n);
         most[v] = hn::Max(most[v], hn::IfThenElse(invisible, nothing, t));
         t = hn::IfThenElse(invisible, lowest, at_least(lowest, t));  // a hidden NaN must not reach the sums
         const FloatVec p = hn::IfThenZeroElse(invisible, exp2_from(d, t));
@@ -196,6 +200,67 @@ void strip_statistics_here(const StripScore& score, const float* products, std::
   else
     mask.first ? strip_statistics_as<false, true>(score, products, stride, count, mask, rows, columns)
                : strip_statistics_as<false, false>(score, products, stride, count, mask, rows, columns);
+}
+
+/// First the largest logit, so that every exponent of the tile is taken from one that is known.
+template <bool kSoftcap, bool kRowMask>
+HWY_INLINE void strip_exp_sums_as(const StripScore& score, float* products, std::int64_t stride, std::int64_t count,
+                                  const StripMask& mask, const StripExpSums& rows) {
+  const Floats d;
+  const std::int64_t n = lanes();
+  const FloatVec sign = hn::Set(d, score.scale < 0 ? -1.0F : 1.0F), scale = hn::Abs(hn::Set(d, score.scale));
+  const FloatVec cap_scale = hn::Set(d, score.cap_scale), lowest = hn::Set(d, kSmallestExponent);
+  const FloatVec nothing = hn::Set(d, -std::numeric_limits<float>::infinity());
+  FloatVec top[kVectors], sum[kVectors];
+  HWY_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) {
+    top[v] = hn::LoadU(d, rows.top + v * n);
+    sum[v] = hn::Zero(d);
+  }
+  for (std::int64_t j = 0; j < count; ++j) {
+    if (mask.key_visible && !mask.key_visible[j]) continue;
+    HWY_UNROLL(8)
+    for (int v = 0; v < kVectors; ++v) {
+      FloatVec x = hn::LoadU(d, products + j * stride + v * n);
+      if (kSoftcap) x = tanh_of(d, hn::Mul(x, cap_scale));
+      x = hn::Mul(x, sign);
+      if (kRowMask) x = hn::IfThenElse(hidden_rows(mask, j, v * n), nothing, x);
+      hn::StoreU(x, d, products + j * stride + v * n);
+      top[v] = hn::Max(top[v], x);
+    }
+  }
+  FloatVec base[kVectors];  // finite where no key was seen, and then never used
+  HWY_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) {
+    base[v] = hn::IfThenZeroElse(hn::Eq(top[v], nothing), top[v]);
+    const FloatVec before = hn::LoadU(d, rows.top + v * n);
+    const FloatVec t = hn::IfThenElse(hn::Eq(before, nothing), lowest, hn::Mul(hn::Sub(before, base[v]), scale));
+    const FloatVec shrink = exp2_from(d, at_least(lowest, t));
+    hn::StoreU(hn::Mul(hn::LoadU(d, rows.sum + v * n), shrink), d, rows.sum + v * n);
+    hn::StoreU(hn::Mul(hn::LoadU(d, rows.sum_rest + v * n), shrink), d, rows.sum_rest + v * n);
+    hn::StoreU(top[v], d, rows.top + v * n);
+  }
+  for (std::int64_t j = 0; j < count; ++j) {
+    if (mask.key_visible && !mask.key_visible[j]) continue;
+    HWY_UNROLL(8)
+    for (int v = 0; v < kVectors; ++v) {
+      const FloatVec x = hn::LoadU(d, products + j * stride + v * n);
+      const FloatVec p = exp2_from(d, at_least(lowest, hn::Mul(hn::Sub(x, base[v]), scale)));
+      sum[v] = hn::Add(sum[v], kRowMask ? hn::IfThenZeroElse(hn::Eq(x, nothing), p) : p);
+    }
+  }
+  HWY_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) add_compensated(sum[v], rows.sum + v * n, rows.sum_rest + v * n);
+}
+
+void strip_exp_sums_here(const StripScore& score, float* products, std::int64_t stride, std::int64_t count,
+                         const StripMask& mask, const StripExpSums& rows) {
+  if (score.softcap)
+    mask.first ? strip_exp_sums_as<true, true>(score, products, stride, count, mask, rows)
+               : strip_exp_sums_as<true, false>(score, products, stride, count, mask, rows);
+  else
+    mask.first ? strip_exp_sums_as<false, true>(score, products, stride, count, mask, rows)
+               : strip_exp_sums_as<false, false>(score, products, stride, count, mask, rows);
 }
 
 void add_columns_here(const float* columns, std::int64_t count, double* total) {

@@ -21,6 +21,7 @@ HWY_EXPORT(widen_here);
 HWY_EXPORT(pack_strip_here);
 HWY_EXPORT(strip_products_here);
 HWY_EXPORT(strip_statistics_here);
+HWY_EXPORT(strip_exp_sums_here);
 HWY_EXPORT(add_columns_here);
 HWY_EXPORT(exp2_values_here);
 HWY_EXPORT(tanh_values_here);
@@ -46,6 +47,11 @@ void strip_products(const float* keys, std::int64_t stride, std::int64_t count, 
 void strip_statistics(const StripScore& score, const float* products, std::int64_t stride, std::int64_t count,
                       const StripMask& mask, const StripRows& rows, float* columns) {
   HWY_DYNAMIC_DISPATCH(strip_statistics_here)(score, products, stride, count, mask, rows, columns);
+}
+
+void strip_exp_sums(const StripScore& score, float* products, std::int64_t stride, std::int64_t count,
+                    const StripMask& mask, const StripExpSums& rows) {
+  HWY_DYNAMIC_DISPATCH(strip_exp_sums_here)(score, products, stride, count, mask, rows);
 }
 
 void add_columns(const float* columns, std::int64_t count, double* total) {

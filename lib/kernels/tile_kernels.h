@@ -64,6 +64,18 @@ struct StripMask {
 void strip_statistics(const StripScore& score, const float* products, std::int64_t stride, std::int64_t count,
                       const StripMask& mask, const StripRows& rows, float* columns);
 
+/// Running sums of one strip, each [strip_rows()]: the keys so far have (sum + sum_rest) times the exp of the largest
+/// logit.
+struct StripExpSums {
+  float* top;             ///< largest x, times the sign of the scale; -inf where no key was seen
+  float *sum, *sum_rest;  ///< sum of exp(logit - largest logit), compensated; exactly 0 where no key was seen
+};
+
+/// Adds one tile of `count` keys to `rows`; operands as in strip_statistics. `products` is overwritten. A NaN product
+/// of a visible pair makes the sum of its row NaN.
+void strip_exp_sums(const StripScore& score, float* products, std::int64_t stride, std::int64_t count,
+                    const StripMask& mask, const StripExpSums& rows);
+
 /// total[j] += sum of columns[j, :].
 void add_columns(const float* columns, std::int64_t count, double* total);
 

@@ -6,14 +6,11 @@
 #include <chrono>
 
 #include "kernels/full_pass.h"
-#include "kernels/row_blocks.h"
 #include "measure/batch_recorder.h"
 #include "measure/device.h"
 #include "measure/measure.h"
 #include "measure/memory_peak.h"
 #include "measure/site_statistics.h"
-#include "observe/fused_attention.h"
-#include "observe/sdpa_forward.h"
 
 namespace sinkscope {
 namespace {
@@ -60,19 +57,14 @@ std::optional<AttentionCost> attention_cost(const InstrumentedModel& model, cons
   Taps taps;
   taps.site = [&](SiteId, const AttentionView& view) {
     if (view.weights.defined()) return;
-    const SdpaArguments arguments{
-        view.query, view.key,          view.value,       view.mask,
-        0,          view.score.causal, view.score.scale, view.key.size(1) != view.query.size(1)};
     const RecognisedMask* mask =
         view.mask ? &masks.recognise(*view.mask, view.query.size(2), view.key.size(2), 1) : nullptr;
     AttentionCall call = attention_call(view, mask);
-    const bool plain = view.score.window == 0 && view.score.chunk == 0 && view.score.softcap == 0 && !view.sink_logit;
-    forward += seconds_of(model.device, [&] {
-      call.lse = plain ? sdpa_forward(arguments).lse
-                       : fused_attention({view.query, view.key, view.value, view.score, view.sink_logit}).lse;
+    forward += seconds_of(model.device, [&] { view.forward(); });
+    pass += seconds_of(model.device, [&] {
+      if (!call.lse.defined()) call.lse = log_sum_exp(call);
+      full_pass(call);
     });
-    if (!call.lse.defined()) call.lse = log_sum_exp(call);
-    pass += seconds_of(model.device, [&] { full_pass(call); });
   };
   run_plain(model, batches, input, &taps);
   if (forward <= 0) return std::nullopt;

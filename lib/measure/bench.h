@@ -26,8 +26,10 @@ struct PresetCost {
 
 /// Of scaled dot-product attention only; empty for models that build the matrix themselves.
 struct AttentionCost {
-  double share_of_plain = 0;    ///< attention's share of the plain forward
-  double fused_pass_ratio = 0;  ///< the pass over all keys / the attention forward of the same calls
+  double share_of_plain = 0;  ///< attention's share of the plain forward
+  /// The pass over all keys / the attention forward of the same calls; with the log-sum-exp where the forward gave
+  /// none.
+  double fused_pass_ratio = 0;
 };
 
 struct BenchResult {

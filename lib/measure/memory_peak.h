@@ -6,8 +6,8 @@
 
 namespace sinkscope {
 
-/// Counts from construction to destruction: allocations of this thread, releases of any. Tensors that were there before
-/// are not in it.
+/// Counts, from construction to destruction, what this thread allocates and releases: the reports that the allocator
+/// makes go to the thread that made the call. Tensors that were there before are not in it.
 class MemoryPeak {
  public:
   MemoryPeak();

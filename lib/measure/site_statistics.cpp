@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "kernels/full_pass.h"
-#include "kernels/row_blocks.h"
 
 namespace sinkscope {
 namespace {

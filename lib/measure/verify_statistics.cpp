@@ -8,7 +8,6 @@
 #include "kernels/first_keys.h"
 #include "kernels/full_pass.h"
 #include "kernels/reference.h"
-#include "kernels/row_blocks.h"
 #include "kernels/stream_statistics.h"
 #include "measure/site_statistics.h"
 

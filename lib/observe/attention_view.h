@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <optional>
 
 #include "kernels/score_function.h"
@@ -10,7 +11,7 @@
 namespace sinkscope {
 
 /// B sequences, H query heads, G KV heads, Q queries, K keys, D head dim. Tensors are the model's own: read, never
-/// written. Undefined where a form of attention does not have them.
+/// written, and not after the callback that the view is for. Undefined where a form of attention does not have them.
 struct AttentionView {
   at::Tensor key;     ///< [B, G, K, D], after RoPE and QK-norm, before any repetition of KV heads
   at::Tensor value;   ///< [B, G, K, Dv]
@@ -22,6 +23,7 @@ struct AttentionView {
   ScoreFunction score;                   ///< what makes logits of q . k, besides `mask`
   std::optional<at::Tensor> sink_logit;  ///< [H] learned sinks
   at::Tensor lse;  ///< [B, H, Q] from the forward operator itself, sinks included; undefined if the backend gave none
+  std::function<void()> forward;  ///< runs the site's attention once more, on the tensors that the model gave it
 
   // Materialised attention.
   at::Tensor weights;    ///< [B, H, Q, K] output of the softmax

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/full_pass.h"
 #include "kernels/row_blocks.h"
 #include "kernels/score_tensor.h"
 

@@ -40,9 +40,11 @@ AttentionView projected_view(const ProjectedArguments& a) {
   view.value = project(normed(a.value.detach()), a, 2);
   view.mask = visible(a);
   view.score.scale = 1 / std::sqrt(static_cast<double>(view.query.size(-1)));
-  SdpaResult result = sdpa_forward({view.query, view.key, view.value, view.mask});
+  const SdpaArguments arguments{view.query, view.key, view.value, view.mask};
+  SdpaResult result = sdpa_forward(arguments);
   view.output = result.output;
   view.lse = result.lse;
+  view.forward = [arguments] { sdpa_composite(arguments); };
   return view;
 }
 

@@ -17,11 +17,6 @@
 namespace sinkscope {
 namespace {
 
-at::Tensor composite(const SdpaArguments& a) {
-  return at::scaled_dot_product_attention(a.query, a.key, a.value, a.mask, a.dropout, a.is_causal, a.scale,
-                                          a.enable_gqa);
-}
-
 /// As the composite operator: a bool mask becomes 0 and -inf in the query's dtype.
 std::optional<at::Tensor> additive_mask(const SdpaArguments& a) {
   if (!a.mask || a.mask->scalar_type() != at::kBool) return a.mask;
@@ -38,7 +33,7 @@ at::Tensor padded(const at::Tensor& x) {
 SdpaResult on_cuda(const SdpaArguments& a, at::SDPBackend backend) {
   const std::int64_t dim = a.query.size(-1), rows = a.query.size(2);
   const double scale = a.scale.value_or(1 / std::sqrt(static_cast<double>(dim)));
-  if (a.mask) return {composite(a), {}};  // masks are padded and expanded per backend: the composite knows how
+  if (a.mask) return {sdpa_composite(a), {}};  // masks are padded and expanded per backend: the composite knows how
   if (backend == at::SDPBackend::flash_attention) {
     const auto result = at::_scaled_dot_product_flash_attention(padded(a.query), padded(a.key), padded(a.value),
                                                                 a.dropout, a.is_causal, false, scale);
@@ -57,17 +52,22 @@ SdpaResult on_cuda(const SdpaArguments& a, at::SDPBackend backend) {
     if (lse.dim() == 4) lse = lse.squeeze(-1);
     return {std::get<0>(result), lse.narrow(2, 0, rows)};
   }
-  return {composite(a), {}};
+  return {sdpa_composite(a), {}};
 }
 
 }  // namespace
 
+at::Tensor sdpa_composite(const SdpaArguments& a) {
+  return at::scaled_dot_product_attention(a.query, a.key, a.value, a.mask, a.dropout, a.is_causal, a.scale,
+                                          a.enable_gqa);
+}
+
 SdpaResult sdpa_forward(const SdpaArguments& a) {
-  if (a.query.dim() != 4) return {composite(a), {}};
+  if (a.query.dim() != 4) return {sdpa_composite(a), {}};
   const auto backend = static_cast<at::SDPBackend>(
       at::_fused_sdp_choice(a.query, a.key, a.value, a.mask, a.dropout, a.is_causal, a.scale, a.enable_gqa));
   if (a.query.is_cuda()) return on_cuda(a, backend);
-  if (!a.query.is_cpu() || backend != at::SDPBackend::flash_attention) return {composite(a), {}};
+  if (!a.query.is_cpu() || backend != at::SDPBackend::flash_attention) return {sdpa_composite(a), {}};
   auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(a.query, a.key, a.value, a.dropout, a.is_causal,
                                                                        additive_mask(a), a.scale);
   return {std::move(output), std::move(lse)};

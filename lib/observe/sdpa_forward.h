@@ -21,8 +21,12 @@ struct SdpaResult {
   at::Tensor lse;     ///< [B, H, Q] float32, natural log; undefined where the backend gives none
 };
 
+/// The operator itself.
+at::Tensor sdpa_composite(const SdpaArguments& arguments);
+
 /// Dispatches as the composite operator does (same backend, same padding, same mask conversion), by the low-level
-/// operator that returns the log-sum-exp. Any other backend: the composite operator, no log-sum-exp. See docs/design.md.
+/// operator that returns the log-sum-exp. Any other backend: the composite operator, no log-sum-exp. See
+/// docs/design.md.
 SdpaResult sdpa_forward(const SdpaArguments& arguments);
 
 }  // namespace sinkscope

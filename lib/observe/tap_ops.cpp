@@ -52,7 +52,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
   if (want_lse)
     result = sdpa_forward(arguments);
   else
-    result.output = at::scaled_dot_product_attention(query, key, value, mask, dropout, is_causal, scale, enable_gqa);
+    result.output = sdpa_composite(arguments);
   guarded([&] {
     if (!current->taps->site) return;
     const at::NoGradGuard no_grad;
@@ -64,6 +64,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     view.score.causal = is_causal;
     view.score.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
+    view.forward = [&] { sdpa_composite(arguments); };
     arrange(view, current->input, false, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
@@ -87,6 +88,7 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
     view.score = arguments.score;
     if (sinks) view.sink_logit = sinks->detach();
     view.lse = result.lse.detach();
+    view.forward = [&] { fused_attention(arguments); };
     current->taps->site(SiteId{site}, view);
   });
   return result.output;

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "catch.h"
+#include "kernels/full_pass.h"
 #include "measure/memory_peak.h"
 #include "models.h"
 #include "observe/fused_attention.h"
@@ -33,6 +34,16 @@ TEST_CASE("fused attention over windows, chunks and sinks needs memory for the t
     CAPTURE(score.window, score.chunk);
     CHECK(peak_of(kLength, score) < 24 * kTensor);
   }
+}
+
+TEST_CASE("a log-sum-exp that no backend gave needs memory for the tokens, not for their pairs", "[measure]") {
+  constexpr std::int64_t kLength = 2048, kTensor = kLength * 16 * 4;
+  const AttentionCall call{.query = models::numbers({1, 1, kLength, 16}, 1),
+                           .key = models::numbers({1, 1, kLength, 16}, 2),
+                           .score = {.causal = true}};
+  const MemoryPeak peak;
+  log_sum_exp(call);
+  CHECK(peak.bytes() < 2 * kTensor);
 }
 
 TEST_CASE("a soft cap takes blocks of rows whose size does not grow with the sequence", "[measure]") {

@@ -1,4 +1,5 @@
 // The operators that observe, and what a run makes of errors.
+#include <ATen/record_function.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 #include <torch/torch.h>
 
@@ -11,6 +12,7 @@
 #include "observe/jacobian.h"
 #include "observe/observe.h"
 #include "observe/sdpa_forward.h"
+#include "observe/tap_ops.h"
 
 namespace sinkscope {
 namespace {
@@ -48,6 +50,46 @@ TEST_CASE("attention with its log-sum-exp has the bits of the composite operator
       }
     }
   }
+}
+
+/// Heads of the keys that scaled_dot_product_attention was given, one entry a call.
+std::vector<std::int64_t> sdpa_key_heads;
+
+std::unique_ptr<at::ObserverContext> note_key_heads(const at::RecordFunction& function) {
+  if (std::string_view(function.name()) == "aten::scaled_dot_product_attention")
+    sdpa_key_heads.push_back(function.inputs()[1].toTensor().size(1));
+  return nullptr;
+}
+
+TEST_CASE("a site runs its attention again on the heads that the model gave it, not on those it shows", "[observe]") {
+  const at::NoGradGuard no_grad;
+  const at::Tensor key = rows_of(at::kFloat, 2, 9, 2), value = rows_of(at::kFloat, 2, 9, 3);
+  Taps taps;
+  std::int64_t shown = 0;
+  taps.site = [&](SiteId, const AttentionView& view) {
+    shown = view.key.size(1);
+    const auto noted = at::addThreadLocalCallback(at::RecordFunctionCallback(note_key_heads).needsInputs(true));
+    view.forward();
+    at::removeCallback(noted);
+  };
+  RunState state{&taps, {}, nullptr};
+  const RunScope scope(state);
+  torch::jit::Stack stack{rows_of(at::kFloat, 4, 9, 1),
+                          key.repeat_interleave(2, 1),
+                          value.repeat_interleave(2, 1),
+                          c10::IValue(),
+                          0.0,
+                          true,
+                          c10::IValue(),
+                          false,
+                          key,
+                          value,
+                          0};
+  sdpa_key_heads.clear();
+  c10::Dispatcher::singleton().findSchemaOrThrow("sinkscope::observe_sdpa", "").callBoxed(stack);
+  CHECK_FALSE(state.problem);
+  CHECK(shown == 2);
+  CHECK(sdpa_key_heads == std::vector<std::int64_t>{4});
 }
 
 /// TorchScript source cannot name a custom operator, so the n-th torch.alias(x) becomes sinkscope::tap_stream(x, n).
@@ -171,8 +213,7 @@ TEST_CASE("the exact Jacobian equals full differentiation, and probes agree with
 TEST_CASE("a target outside the sequence and a path without gradient are refused", "[observe]") {
   const auto m = observed(kFixedMixing);
   CHECK_THROWS_AS(jacobian_of(m, models::numbers({1, 3, 4}, 5), {{3}, 1, 0}), UsageError);
-  const auto cut = observed(
-      "    h = torch.alias(x)\n    return torch.alias(h.detach())\n");
+  const auto cut = observed("    h = torch.alias(x)\n    return torch.alias(h.detach())\n");
   CHECK_THROWS_AS(jacobian_of(cut, models::numbers({1, 3, 4}, 5), {{-1}, 1, 0}), InputError);
 }
 
