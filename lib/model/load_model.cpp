@@ -91,13 +91,10 @@ void read_metadata(LoadedModel& model, const std::string& text) {
 void count_parameters(LoadedModel& model) {
   std::unordered_set<const void*> seen;
   std::map<std::string, std::int64_t> elements_by_dtype;
-  std::map<const void*, std::vector<std::int64_t>> shapes;  // of placeholders, by their element
   for (const auto& p : model.module.named_parameters()) {
     const at::Tensor& t = p.value;
     if (is_placeholder(t)) {
       model.external.insert(p.name);
-      const auto [known, first] = shapes.emplace(t.data_ptr(), t.sizes().vec());
-      if (!first && t.sizes() != known->second) model.external_storage_tells_twins = false;
     } else if (!seen.insert(t.data_ptr()).second) {
       continue;
     }

@@ -20,8 +20,6 @@ struct LoadedModel {
   std::string dtype;                ///< of most floating-point parameters: float32, bfloat16, float16, float64
   bool external_weights = false;    ///< parameters are stride-0 placeholders: --weights is needed
   std::set<std::string> external;   ///< names of the parameters and buffers that were placeholders in the file
-  /// Whether placeholders that share their element are tied parameters; not so where one element serves several shapes.
-  bool external_storage_tells_twins = true;
 
   std::optional<std::int64_t> vocabulary() const;
   std::optional<std::int64_t> attention_sites() const;  ///< what the exporter counted in one run

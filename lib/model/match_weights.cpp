@@ -16,6 +16,7 @@
 #include "model/assemble.h"
 #include "model/check_config.h"
 #include "model/naming.h"
+#include "model/own_buffer.h"
 
 namespace sinkscope {
 namespace {
@@ -98,12 +99,22 @@ class Matcher {
                        [&](const std::string& name) { return checkpoint_->find(name) != nullptr; });
   }
 
+  /// Buffers may do without the checkpoint: where several prefixes fit them alike, none does.
+  Naming naming_of(const std::set<std::string>& names, bool needed) {
+    const auto namings = find_namings(
+        names, *checkpoint_, [&](const std::string& tensor) { return matches_any(request_.allow_unexpected, tensor); });
+    if (namings.size() == 1 || !needed) return namings.size() == 1 ? namings.front() : Naming();
+    for (const Naming& naming : namings)
+      problems_.add("prefixes that fit alike, leave out with --allow-unexpected GLOB all but one", naming.prefix());
+    return namings.front();
+  }
+
   /// Fills recipes_: through the weight map, else by name.
   void find_recipes() {
     std::set<std::string> mapped, unmapped, buffers;
     for (const auto& [name, recipe] : map_)
       for (std::string& tensor : tensors_of(recipe)) mapped.insert(std::move(tensor));
-    const Naming of_map = find_naming(mapped, *checkpoint_);
+    const Naming of_map = naming_of(mapped, true);
     for (const Slot& slot : slots_) {
       if (const auto entry = map_.find(slot.name); entry != map_.end()) {
         Recipe recipe = renamed(entry->second, [&](const std::string& name) { return of_map.in_file(name); });
@@ -117,7 +128,7 @@ class Matcher {
       else if (slot.tensor.is_floating_point())
         buffers.insert(slot.name);
     }
-    of_names_ = find_naming(unmapped.empty() ? buffers : unmapped, *checkpoint_);
+    of_names_ = unmapped.empty() ? naming_of(buffers, false) : naming_of(unmapped, true);
     for (const Slot& slot : slots_) {
       Recipe recipe;
       recipe.name = of_names_.in_file(slot.name);
@@ -135,8 +146,7 @@ class Matcher {
     const auto names = tensors_of(recipe);
     const auto view = [&](const std::string& name) -> const TensorView& { return *checkpoint_->find(name); };
     used_.insert(names.begin(), names.end());
-    if (!slot.is_parameter && !slot.tensor.is_floating_point()) return;  // masks of old checkpoints: the graph's own
-    if (!slot.is_parameter && legacy_tensor(view(names.front()))) return;
+    if (stays_own(slot, recipe)) return;
     for (const std::string& name : names)
       if (!float_type(view(name).dtype)) {
         problems_.add("other dtype than F32, F16, BF16 or F64", fmt::format("{}: {}", name, view(name).dtype));
@@ -158,6 +168,21 @@ class Matcher {
     matches_.push_back({slot.name, slot.tensor, recipe, model_.external.contains(slot.name)});
   }
 
+  /// Integer buffers, and those that every model computes, are not replaced: whether `slot` is one. A checkpoint that
+  /// has other values was made for another computation.
+  bool stays_own(const Slot& slot, const Recipe& recipe) {
+    if (slot.is_parameter || recipe.op != Recipe::Op::tensor) return false;
+    const TensorView& there = *checkpoint_->find(recipe.name);
+    const auto kind = legacy_tensor(there);
+    if (slot.tensor.is_floating_point() && (!kind || model_.external.contains(slot.name))) return false;
+    if (!agrees_with_own(there, kind, slot.tensor))
+      problems_.add(
+          "other values than the model's own buffer, which a checkpoint does not replace: export the model again",
+          fmt::format("{}: {} {} in the file, {} in the model", recipe.name, there.dtype, shape_text(there.shape),
+                      shape_text(slot.tensor.sizes())));
+    return true;
+  }
+
   void count(const TensorView& view, at::ScalarType target) {
     const auto type = *float_type(view.dtype);
     if (counted_.insert(view.name).second) elements_[type] += view.elements();
@@ -166,8 +191,7 @@ class Matcher {
 
   /// One tensor of the model cannot take two different values.
   void check_twin(const Slot& slot, const Recipe& recipe) {
-    if (model_.external.contains(slot.name)) return;
-    const auto [twin, first] = filled_.emplace(slot.tensor.data_ptr(), std::pair(slot.name, recipe));
+    const auto [twin, first] = filled_.emplace(identity(slot.name, slot.tensor), std::pair(slot.name, recipe));
     const auto& [name, other] = twin->second;
     if (first || other == recipe) return;
     if (!at::equal(assemble(other, *checkpoint_, slot.tensor.scalar_type()),
@@ -176,15 +200,21 @@ class Matcher {
                     fmt::format("{} and {} are one tensor in the model, but differ in the file", name, slot.name));
   }
 
+  /// Tied parameters share their memory; placeholders may share their element all the same, but a parameter that a file
+  /// has in two places is one object.
+  const void* identity(const std::string& name, const at::Tensor& tensor) const {
+    return model_.external.contains(name) ? static_cast<const void*>(tensor.unsafeGetTensorImpl()) : tensor.data_ptr();
+  }
+
   /// What the checkpoint lacks: filled through a tied twin, allowed, or a problem.
   void find_twins() {
     for (const Slot& slot : missing_) {
       const bool external = model_.external.contains(slot.name);
       const auto twin = std::find_if(matches_.begin(), matches_.end(), [&](const WeightMatch& match) {
-        return match.target.data_ptr() == slot.tensor.data_ptr() && match.target.sizes() == slot.tensor.sizes() &&
-               match.external == external;
+        return identity(match.name, match.target) == identity(slot.name, slot.tensor) &&
+               match.target.sizes() == slot.tensor.sizes();
       });
-      if (twin != matches_.end() && (!external || model_.external_storage_tells_twins)) {
+      if (twin != matches_.end()) {
         matches_.push_back({slot.name, slot.tensor, Recipe(twin->recipe), external});
         continue;
       }
@@ -204,7 +234,7 @@ class Matcher {
       if (recipe.op == Recipe::Op::tensor) ++fills[recipe.name];
     for (const TensorView* tensor : checkpoint_->tensors()) {
       if (used_.contains(tensor->name) || matches_any(request_.allow_unexpected, tensor->name)) continue;
-      if (legacy_tensor(*tensor) || ignored_.contains(tensor->name)) continue;
+      if (ignored_.contains(tensor->name) || legacy_tensor(*tensor)) continue;
       // A copy of a tied tensor under the parameter's own name.
       const auto own = std::find_if(recipes_.begin(), recipes_.end(), [&](const auto& entry) {
         if (entry.second.op != Recipe::Op::tensor || fills.at(entry.second.name) < 2) return false;
@@ -241,7 +271,7 @@ class Matcher {
   std::vector<WeightMatch> matches_;
   std::set<std::string> used_, counted_, cast_;  ///< tensors of the checkpoint
   std::map<at::ScalarType, std::int64_t> elements_;
-  std::unordered_map<const void*, std::pair<std::string, Recipe>> filled_;  ///< storage -> what fills it
+  std::unordered_map<const void*, std::pair<std::string, Recipe>> filled_;  ///< identity -> what fills it
   Problems problems_;
 };
 

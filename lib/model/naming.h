@@ -1,8 +1,10 @@
 #pragma once
 // The names of a model's parameters and those of a checkpoint's tensors may differ by one common prefix.
 
+#include <functional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "files/checkpoint.h"
 
@@ -12,9 +14,12 @@ namespace sinkscope {
 struct Naming {
   std::string add, strip;
   std::string in_file(const std::string& name) const;
+  std::string prefix() const { return add + strip; }
 };
 
-/// The naming under which most of `names` are in the checkpoint; no prefix where that does as well.
-Naming find_naming(const std::set<std::string>& names, const Checkpoint& checkpoint);
+/// The namings under which most of `names` are in the checkpoint; of those alike, the ones under which fewest tensors
+/// are unwanted; of those, only the one without a prefix if it is there. Never empty.
+std::vector<Naming> find_namings(const std::set<std::string>& names, const Checkpoint& checkpoint,
+                                 const std::function<bool(const std::string& tensor)>& unwanted);
 
 }  // namespace sinkscope

@@ -136,29 +136,76 @@ def test_tied_parameters_may_be_once_in_the_file_or_twice_but_alike(tokens, tmp_
     expected = measure(stored, "--tokens", tokens)
     tensors = load_file(weights)
     assert "head.weight" not in tensors
-    for flags in ((), ("--stream-weights",)):
-        report = measure(graph, "--weights", weights, "--tokens", tokens, *flags)
-        assert report["metrics"] == expected["metrics"]
-        assert report["model"]["parameters"] == expected["model"]["parameters"]
     mapped = write(hollow(Tied(Sdpa())), tmp_path / "m.pt",
                    metadata={"weight_map": {name: name for name in tensors} | {"head.weight": "embedding.weight"}})
+    for model, flags in ((graph, ()), (graph, ("--stream-weights",)), (mapped, ()), (stored, ())):
+        report = measure(model, "--weights", weights, "--tokens", tokens, *flags)
+        assert report["metrics"] == expected["metrics"]
+        assert report["model"]["parameters"] == expected["model"]["parameters"]
     save_file(tensors | {"head.weight": tensors["embedding.weight"].clone()}, tmp_path / "both.safetensors")
     report = measure(mapped, "--weights", tmp_path / "both.safetensors", "--tokens", tokens)
     assert report["metrics"] == expected["metrics"]
     save_file(tensors | {"head.weight": tensors["embedding.weight"] + 1}, tmp_path / "both.safetensors")
-    for model in (mapped, stored):
+    for model in (graph, mapped, stored):
         error = refused("measure", model, "--weights", tmp_path / "both.safetensors", "--tokens", tokens, code=3)
         assert "tied" in error and "head.weight" in error
 
 
 def test_extra_buffers_of_old_checkpoints_are_ignored_and_other_extras_are_not(pair, tokens, expected, tmp_path):
     old = {"blocks.0.attention.rotary_emb.inv_freq": torch.ones(4), "blocks.0.attn.masked_bias": torch.tensor(-1e4),
-           "blocks.0.attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8)}
+           "blocks.0.attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.uint8).tril(), "norm.num_batches_tracked": torch.tensor(7)}
     save_file(load_file(pair[2]) | old, tmp_path / "w.safetensors")
     assert measure(pair[1], "--weights", tmp_path / "w.safetensors", "--tokens", tokens)["metrics"] == expected["metrics"]
-    save_file(load_file(pair[2]) | {"blocks.0.attn.bias": torch.ones(16)}, tmp_path / "w.safetensors")
-    error = refused("measure", pair[1], "--weights", tmp_path / "w.safetensors", "--tokens", tokens, code=3)
-    assert "unexpected" in error and "blocks.0.attn.bias" in error
+    for name, learned in (("blocks.0.attn.bias", torch.ones(16)), ("blocks.0.attn.bias", torch.randn(1, 2, 32, 32)),
+                          ("embed_positions", torch.randn(64, 16))):
+        save_file(load_file(pair[2]) | {name: learned}, tmp_path / "w.safetensors")
+        error = refused("measure", pair[1], "--weights", tmp_path / "w.safetensors", "--tokens", tokens, code=3)
+        assert "unexpected" in error and name in error
+
+
+def with_shared_placeholders(by_shape):
+    """All parameters share one element; those of one shape are one parameter if `by_shape`, and so one in the trace."""
+    toy, element, known = Toy(Sdpa(), Sdpa()), torch.zeros(1), {}
+    for module in toy.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                empty = nn.Parameter(element.expand(parameter.shape), requires_grad=False)
+                module._parameters[name] = known.setdefault(parameter.shape, empty) if by_shape else empty
+    return toy
+
+
+def test_placeholders_that_share_their_element_do_not_stand_in_for_one_another(pair, tokens, expected, tmp_path):
+    graph, tensors = write(with_shared_placeholders(by_shape=False), tmp_path / "g.pt"), load_file(pair[2])
+    arguments = ("--weights", tmp_path / "w.safetensors", "--tokens", tokens)
+    save_file(tensors, tmp_path / "w.safetensors")
+    assert measure(graph, *arguments)["metrics"] == expected["metrics"]
+    del tensors["blocks.0.attention.value.weight"]
+    save_file(tensors, tmp_path / "w.safetensors")
+    assert "blocks.0.attention.value.weight" in refused("measure", graph, *arguments, code=3)
+
+
+def test_parameters_that_are_one_in_a_graph_cannot_take_different_tensors(pair, tokens, tmp_path):
+    graph, tensors = write(with_shared_placeholders(by_shape=True), tmp_path / "g.pt"), load_file(pair[2])
+    for absent in (None, "blocks.0.attention.value.weight"):
+        tensors.pop(absent, None)
+        save_file(tensors, tmp_path / "w.safetensors")
+        error = refused("measure", graph, "--weights", tmp_path / "w.safetensors", "--tokens", tokens, code=3)
+        assert "blocks.0.attention.key.weight and blocks.0.attention.query.weight are one tensor" in error or (
+            "blocks.0.attention.query.weight and blocks.0.attention.key.weight are one tensor" in error)
+
+
+def test_of_two_whole_models_in_a_checkpoint_one_must_be_left_out(tokens, tmp_path):
+    student, ema = Toy(Sdpa(), seed=1), Toy(Sdpa(), seed=2)
+    save_file({f"{prefix}.{name}": tensor for prefix, toy in (("student", student), ("ema", ema))
+               for name, tensor in tensors_of(toy).items()}, tmp_path / "w.safetensors")
+    graph = write(hollow(Toy(Sdpa())), tmp_path / "g.pt")
+    arguments = ("measure", graph, "--weights", tmp_path / "w.safetensors", "--tokens", tokens)
+    for flags in ((), ("--allow-unexpected", "*")):
+        error = refused(*arguments, *flags, code=3)
+        assert "prefixes that fit alike" in error and "student." in error and "ema." in error
+    for toy, other in ((student, "ema.*"), (ema, "student.*")):
+        expected = measure(write(toy, tmp_path / "stored.pt"), "--tokens", tokens)["metrics"]
+        assert measure(*arguments[1:], "--allow-unexpected", other)["metrics"] == expected
 
 
 def test_a_parameter_of_a_graph_only_model_cannot_be_allowed_to_be_missing(pair, tokens, tmp_path):
