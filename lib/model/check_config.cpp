@@ -17,7 +17,7 @@ void check_config(const LoadedModel& model, const std::string& weights, const st
       !model.metadata.at("config").is_object())
     return;
   std::string text;
-  for (const ConfigDifference& d : config_differences(read_model_config(*path), model.metadata.at("config"))) {
+  for (const ConfigDifference& d : config_differences(read_model_config(*path), model.metadata)) {
     const bool pass = std::any_of(allowed.begin(), allowed.end(), [&](const std::string& glob) {
       return glob_matches(glob, d.key) || glob_matches(glob, d.same_as);
     });

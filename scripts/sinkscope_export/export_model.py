@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from . import huggingface
 from .count_attention import attention_sites
 from .families import PREFIX, Task, Wrapped, task_of
-from .files import ScriptError, usage_error
+from .files import ScriptError, read_json, usage_error
 from .fused_attention import positions_of
 from .self_check import Check, Mismatch, check_twin, compare
 from .sites_found import check_sites
@@ -91,9 +91,13 @@ def _export(arguments: argparse.Namespace, wanted: str, config: PreTrainedConfig
               file=sys.stderr)
         positions = min(positions or bound, bound)
         check_sample_lengths(metadata["samples"], positions)
+    values = huggingface.config_dictionary(model.config)
+    written = read_json(huggingface.config_file(arguments.directory or arguments.config))
     content = {
         "family": config.model_type,
-        "config": huggingface.config_dictionary(model.config),
+        "config": values,
+        "config_defaults": huggingface.absent_values(model.config, written),
+        "config_written": huggingface.written_otherwise(values, written),
         "vocabulary": getattr(config.get_text_config(), "vocab_size", None),
         "positions": positions,
         "dtype": huggingface.dtype_name(model.dtype),

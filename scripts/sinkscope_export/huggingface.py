@@ -1,5 +1,6 @@
 """Making a model from a local Hugging Face directory or from its configuration alone."""
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -21,6 +22,11 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def config_file(path: Path) -> Path:
+    """The config.json of a directory, or the file itself."""
+    return path / "config.json" if path.is_dir() else path
+
+
 def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
     """The configuration of a directory, or of a config.json.
 
@@ -31,7 +37,7 @@ def load_config(path: Path, *, trust_remote_code: bool) -> PreTrainedConfig:
         raise ScriptError(f"{path}: has no config.json; give a Hugging Face model directory")
     if not path.exists():
         raise ScriptError(f"{path}: no such {'file' if path.suffix else 'directory'}")
-    file = path / "config.json" if path.is_dir() else path
+    file = config_file(path)
     content = read_json(file)
     if "quantization_config" in content:
         raise ScriptError(f"{file}: the weights are quantised; export a float checkpoint of the model")
@@ -170,6 +176,42 @@ def config_dictionary(config: PreTrainedConfig) -> dict:
     """The configuration as plain JSON, without the paths and switches of the machine that exports."""
     content = json.loads(config.to_json_string(use_diff=False))
     return {key: value for key, value in content.items() if not key.startswith("_")}
+
+
+def written_otherwise(content: dict, written: dict) -> dict:
+    """Keys of a configuration that its file has with another value, and that value."""
+    found = {}
+    for key, value in content.items():
+        if key not in written or written[key] == value:
+            continue
+        if isinstance(value, dict) and isinstance(written[key], dict):
+            found |= {key: inner} if (inner := written_otherwise(value, written[key])) else {}
+        else:
+            found[key] = written[key]
+    return found
+
+
+def absent_values(config: PreTrainedConfig, written: dict) -> dict:
+    """Key -> what its family takes where a config.json lacks the key; of those keys whose value that would change.
+
+    Each is taken away alone: what follows from the others follows as it does for this model. A key that the model's own
+    file lacks follows from them too, but for objects: older files say their parts in keys of their own (rope_theta).
+    """
+    content, changed = config_dictionary(config), {}
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    try:
+        for key in [key for key, value in content.items() if key in written or isinstance(value, dict)]:
+            rest = {other: value for other, value in content.items() if other != key}
+            try:
+                value = config_dictionary(type(config).from_dict(copy.deepcopy(rest))).get(key)
+            except Exception:  # it must be there, as far as this family is concerned
+                continue
+            if value != content[key]:
+                changed[key] = value
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    return changed
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -170,7 +170,7 @@ def test_metadata_and_samples_are_complete(tmp_path):
     (tmp_path / "text.txt").write_text("the quick brown fox jumps over " * 20)
     export(directory, tmp_path / "m.pt", "--text", tmp_path / "text.txt", "--length", 12, "--sequences", 5)
     metadata = read_metadata(tmp_path / "m.pt")
-    assert metadata.keys() == METADATA_KEYS | {"attention_sites", "ignored_tensors"}
+    assert metadata.keys() == METADATA_KEYS | {"attention_sites", "ignored_tensors", "config_defaults", "config_written"}
     assert [len(ids) for ids in metadata["samples"]] == [12] * 5
     assert {ids[0] for ids in metadata["samples"]} == {1}
     assert metadata["config"]["num_key_value_heads"] == 2
@@ -179,6 +179,23 @@ def test_metadata_and_samples_are_complete(tmp_path):
     assert {key: metadata[key] for key in expected} == expected
     assert (metadata["tokenizer"]["name"], metadata["tokenizer"]["size"]) == ("model", 95)
     assert re.fullmatch("[0-9a-f]{64}", metadata["tokenizer"]["sha256"])
+
+
+def test_metadata_says_what_absent_keys_of_the_configuration_would_mean(tmp_path):
+    write_tiny_model(tmp_path / "model", "llama", rope_parameters={"rope_type": "default", "rope_theta": 5e5})
+    export(tmp_path / "model", tmp_path / "m.pt", "--graph-only")
+    metadata = read_metadata(tmp_path / "m.pt")
+    defaults = metadata["config_defaults"]
+    assert defaults["rope_parameters"]["rope_theta"] == 10000.0
+    assert defaults["num_hidden_layers"] == 32
+    # The same for every model of the family, and what follows from other keys.
+    assert not defaults.keys() & {"rms_norm_eps", "hidden_act", "head_dim", "layer_types"}
+    assert all(metadata["config"][key] != value for key, value in defaults.items())
+    assert "rope_parameters" not in metadata["config_written"]
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"head_dim": None}))  # the library computes it
+    export(tmp_path / "model", tmp_path / "m.pt", "--graph-only")
+    assert read_metadata(tmp_path / "m.pt")["config_written"]["head_dim"] is None
 
 
 def test_files_hold_no_path_of_the_machine_that_exported_them(tmp_path):

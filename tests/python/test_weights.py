@@ -281,7 +281,8 @@ def test_a_graph_that_nothing_ties_to_its_dtype_is_moved(pair, tokens):
     assert report["metrics"] == measure(pair[0], "--tokens", tokens, "--dtype", "bfloat16")["metrics"]
 
 
-CONFIG = {"rope_theta": 10000.0, "num_attention_heads": 2, "hidden_size": 16, "rms_norm_eps": 1e-5, "use_cache": True}
+CONFIG = {"rope_theta": 10000.0, "num_attention_heads": 2, "hidden_size": 16, "rms_norm_eps": 1e-5, "use_cache": True,
+          "attn_config": {"alibi": True}}
 
 
 @pytest.mark.parametrize(("change", "key", "values"), [
@@ -289,9 +290,11 @@ CONFIG = {"rope_theta": 10000.0, "num_attention_heads": 2, "hidden_size": 16, "r
     ({"rope_theta": None, "rope_parameters": {"rope_theta": 5e5}}, "rope_parameters.rope_theta", ("500000.0", "10000.0")),
     ({"num_attention_heads": 4}, "num_attention_heads", ("4", "2")),
     ({"rms_norm_eps": 1e-6}, "rms_norm_eps", ("1e-06", "1e-05")),
+    ({"attn_config": {"alibi": False}}, "attn_config.alibi", ("false", "true")),
+    ({"rope_theta": None}, "rope_theta", ("20000.0, by default,", "10000.0")),
 ])
 def test_a_configuration_of_another_computation_beside_the_weights_is_refused_unless_allowed(tokens, tmp_path, change, key, values):
-    _, graph, weights = write_pair(Toy(Sdpa()), tmp_path / "m", config=CONFIG)
+    _, graph, weights = write_pair(Toy(Sdpa()), tmp_path / "m", config=CONFIG, config_defaults={"rope_theta": 20000.0})
     changed = {k: v for k, v in (CONFIG | change).items() if v is not None}
     (tmp_path / "m" / "config.json").write_text(json.dumps(changed | {"use_cache": False, "torch_dtype": "float16"}))
     error = refused("measure", graph, "--weights", weights, "--tokens", tokens, code=3)
