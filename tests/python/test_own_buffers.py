@@ -3,7 +3,9 @@
 import pytest
 import torch
 from measuring import MEASURES, measure, refused, write_tokens
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from support import run_script
+from tiny_models import LAYERS, write_tiny_model
 from torch import nn
 from toys import Toy, ids_of, write
 
@@ -94,3 +96,27 @@ def test_masks_of_old_checkpoints_may_be_longer_and_of_another_dtype_but_not_of_
     weights = with_buffers(toy, tmp_path / "w.safetensors", change={".bias": causal.triu(-8)})
     error = refused("measure", model, "--weights", weights, "--tokens", tokens, code=3)
     assert "own buffer" in error and "bias: F32 [1, 1, 64, 64] in the file, [1, 1, 32, 32] in the model" in error
+
+
+CAUSAL = torch.ones(1, 1, 2048, 2048).tril()
+FREQUENCIES = 1e4 ** (-torch.arange(0, 16, 2) / 16.0)
+
+
+@pytest.mark.parametrize(("family", "old"), [
+    ("gpt2", {"transformer.h.{}.attn.bias": CAUSAL, "transformer.h.{}.attn.masked_bias": torch.tensor(-1e4)}),
+    ("gpt_neox", {"gpt_neox.layers.{}.attention.bias": CAUSAL.bool(),
+                  "gpt_neox.layers.{}.attention.masked_bias": torch.tensor(-1e9),
+                  "gpt_neox.layers.{}.attention.rotary_emb.inv_freq": FREQUENCIES.half()}),
+    ("llama", {"model.layers.{}.self_attn.rotary_emb.inv_freq": FREQUENCIES.half()}),
+])
+@pytest.mark.parametrize("attention", ["fused", "eager"])
+def test_old_checkpoints_fit_the_graphs_of_today(family, old, attention, tokens, tmp_path):
+    write_tiny_model(tmp_path / "model", family)
+    flags = ("--graph-only", "--attention", attention)
+    result = run_script("export_hf.py", tmp_path / "model", "-o", tmp_path / "m.pt", *flags)
+    assert result.returncode == 0, result.stderr
+    arguments = (tmp_path / "m.pt", "--tokens", tokens, "--weights")
+    expected = measure(*arguments, tmp_path / "model")["metrics"]
+    extra = {name.format(layer): tensor.clone() for name, tensor in old.items() for layer in range(LAYERS)}
+    save_file(load_file(tmp_path / "model" / "model.safetensors") | extra, tmp_path / "old.safetensors")
+    assert measure(*arguments, tmp_path / "old.safetensors")["metrics"] == expected
