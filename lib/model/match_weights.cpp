@@ -17,11 +17,11 @@
 #include "model/check_config.h"
 #include "model/naming.h"
 #include "model/own_buffer.h"
+#include "model/weight_problems.h"
 
 namespace sinkscope {
 namespace {
 
-constexpr std::size_t kListed = 8;                    // names listed per kind of problem
 constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes compared at a time
 
 bool matches_any(const std::vector<std::string>& globs, const std::string& name) {
@@ -41,25 +41,6 @@ bool same_bytes(const TensorView& a, const TensorView& b) {
   }
   return true;
 }
-
-/// What does not fit, by kind; thrown as one message.
-class Problems {
- public:
-  void add(const char* kind, std::string what) { lists_[kind].push_back(std::move(what)); }
-  void throw_if_any(const std::string& weights, const std::string& model) const {
-    if (lists_.empty()) return;
-    std::string text = fmt::format("{}: the tensors do not fit the model {}.", weights, model);
-    for (const auto& [kind, names] : lists_) {
-      text += fmt::format("\n{} ({}):", kind, names.size());
-      for (std::size_t i = 0; i < std::min(names.size(), kListed); ++i) text += "\n  " + names[i];
-      if (names.size() > kListed) text += fmt::format("\n  ... and {} more", names.size() - kListed);
-    }
-    throw InputError(text);
-  }
-
- private:
-  std::map<std::string, std::vector<std::string>> lists_;
-};
 
 struct Slot {
   std::string name;
@@ -272,7 +253,7 @@ class Matcher {
   std::set<std::string> used_, counted_, cast_;  ///< tensors of the checkpoint
   std::map<at::ScalarType, std::int64_t> elements_;
   std::unordered_map<const void*, std::pair<std::string, Recipe>> filled_;  ///< identity -> what fills it
-  Problems problems_;
+  WeightProblems problems_;
 };
 
 }  // namespace
