@@ -47,6 +47,12 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kCommonN
     {"local_rope_theta", "rope_parameters.sliding_attention.rope_theta"},
 }};
 
+std::string common_name(const std::string& written) {
+  for (const auto& [name, common] : kCommonNames)
+    if (name == written) return std::string(common);
+  return written;
+}
+
 /// A key is not compared if it holds one of these words. They stand for
 constexpr std::array<std::string_view, 38> kIgnoredWords{
     // training,
@@ -158,9 +164,7 @@ class Normalised {
   }
 
   void add(const std::string& written, const Json& value) {
-    const auto common =
-        std::find_if(kCommonNames.begin(), kCommonNames.end(), [&](const auto& row) { return row.first == written; });
-    const std::string name(common == kCommonNames.end() ? std::string_view(written) : common->second);
+    const std::string name = common_name(written);
     if (!matters(name)) return;
     says_positions_ = says_positions_ || holds(written, "rope") || holds(written, "rotary");
     // Where two spellings stand side by side, null is the one that is not used.

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -192,7 +192,7 @@ void Claims::beat() {
     std::error_code error;
     for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
       const std::string path = fmt::format("{}/{}", folder_, entry->path().filename().string());
-      if (held_.count(path) > 0) continue;
+      if (held_.contains(path)) continue;
       if (const Look look = look_at(path); look.there) unchanged_for(path, look.time);
     }
   }

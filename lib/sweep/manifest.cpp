@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
@@ -61,8 +62,8 @@ void check_pattern(const std::vector<SweepCheckpoint>& checkpoints, const std::o
 
 class ManifestReader {
  public:
-  ManifestReader(const std::string& file, const std::optional<std::string>& step_regex)
-      : file_(file), reader_(step_regex) {}
+  ManifestReader(std::string file, const std::optional<std::string>& step_regex)
+      : file_(std::move(file)), reader_(step_regex) {}
 
   std::vector<SweepCheckpoint> read() {
     const std::string text = read_text(file_);
@@ -98,7 +99,7 @@ class ManifestReader {
   }
 
   json parse(const std::string& line) const {
-    const json value = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    json value = json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!value.is_object()) fail("is no JSON object");
     static const std::vector<std::string> keys = {"name", "path", "step", "training_tokens"};
     for (const auto& [key, member] : value.items())
