@@ -261,7 +261,9 @@ SiteBatch of_weights(const AttentionView& view, const Needs& needs, const std::o
     // Queries of windows are not in the order of the sequence.
     const auto selected = view.windows > 1 ? std::nullopt : non_trigger;
     site.first_keys = first_keys_of(weights, first_keys_request(site, needs, selected));
-    if (sink_mass.defined()) site.first_keys.renormalised_sum = renormalised_sum(weights, 1 - sink_mass);
+    // Not by one minus the mass of the sink: beside a sink that takes nearly all, that difference is rounding.
+    if (sink_mass.defined())
+      site.first_keys.renormalised_sum = renormalised_sum(weights, weights.sum(-1, false, at::kDouble));
   }
   if (needs.learned_sink && sink_mass.defined()) site.first_keys.learned_sink_sum = sink_mass.sum(-1);
   from_matrix(site, needs, weights, view.probability, mask, sink_mass);

@@ -202,7 +202,8 @@ void compare_site(const AttentionView& view, const Needs& needs, const std::opti
     at::Tensor p = at::softmax(view.scores.to(at::kDouble), -1);
     p.masked_fill_(view.weights == 0, 0);  // also by a mask behind the softmax
     if (!view.probability) p = view.weights.to(at::kDouble);
-    if (view.sink_mass.defined()) p = p * (1 - view.sink_mass.to(at::kDouble)).unsqueeze(-1);
+    // What the sink leaves; one minus its mass would round that away beside a sink that takes nearly all.
+    if (view.sink_mass.defined()) p = p * view.weights.sum(-1, true, at::kDouble);
     if (site.is_query.defined()) p.masked_fill_(site.is_query.logical_not().unsqueeze(-1), 0);
     compare_matrix(site, needs, p, non_trigger, errors);
     return;
