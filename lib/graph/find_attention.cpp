@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <string>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "graph/idioms/idioms.h"
+#include "graph/resemblance.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
@@ -34,6 +36,25 @@ void describe(Site& site, torch::jit::Node* node, std::map<std::string, std::int
       info.reason = "the author declared this tensor as attention";
       break;
   }
+}
+
+/// Attention in which no softmax is, once for each module; the author of a mark has said what its module attends to.
+void list_products(torch::jit::Graph& graph, FoundAttention& found) {
+  std::unordered_set<torch::jit::Node*> measured;
+  std::unordered_set<std::string> settled;
+  for (const Site& site : found.sites) {
+    measured.insert(site.products.begin(), site.products.end());
+    if (site.form == SiteForm::marked) settled.insert(site.module);
+  }
+  for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
+    const std::string path = node->scopeName();
+    if (settled.count(path) > 0 || !resembles_attention_without_softmax(node, measured)) return;
+    settled.insert(path);
+    found.left_alone.push_back({path, node->kind().toQualString(),
+                                "it multiplies a product of two activations with another activation, and no softmax or "
+                                "sigmoid stands between",
+                                true});
+  });
 }
 
 }  // namespace
@@ -65,6 +86,7 @@ FoundAttention find_attention(torch::jit::Graph& graph) {
     describe(*site, node, ordinals);
     found.sites.push_back(*std::move(site));
   });
+  list_products(graph, found);
   return found;
 }
 

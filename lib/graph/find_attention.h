@@ -10,7 +10,7 @@ namespace sinkscope {
 
 struct FoundAttention {
   std::vector<Site> sites;            ///< in execution order; id, path, ordinal, pattern, measured_by filled in
-  std::vector<LeftAlone> left_alone;  ///< softmaxes that are not attention, or not recognised
+  std::vector<LeftAlone> left_alone;  ///< what is not attention, or not recognised
 };
 
 /// Throws InputError for fused attention that cannot be opened, naming it.

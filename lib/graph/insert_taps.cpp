@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
+#include <optional>
+
 #include "base/error.h"
 #include "graph/walk.h"
 
@@ -20,8 +22,14 @@ Node* create(Graph& graph, const char* op, const std::vector<Value*>& inputs, Va
   return node;
 }
 
-/// Replaces the call by `op`, which takes the call's own arguments, then the KV heads and the number of the site.
-void observe_call(Graph& graph, const Site& site, const char* op, std::initializer_list<const char*> arguments) {
+/// A call and the operator that is to take its place. Both stay until every site is observed: a later site may hold the
+/// output of an earlier call as its keys or values.
+struct Replacement {
+  Node *call = nullptr, *observed = nullptr;
+};
+
+/// Puts before the call `op`, which takes the call's own arguments, then the KV heads and the number of the site.
+Replacement observe_call(Graph& graph, const Site& site, const char* op, std::initializer_list<const char*> arguments) {
   Node* node = site.node;
   const jit::WithInsertPoint before(node);
   std::vector<Value*> inputs;
@@ -31,8 +39,7 @@ void observe_call(Graph& graph, const Site& site, const char* op, std::initializ
   Node* observed = create(graph, op, inputs, node->output());
   observed->copyMetadata(node);
   graph.insertNode(observed);
-  node->output()->replaceAllUsesWith(observed->output());
-  node->destroy();
+  return {node, observed};
 }
 
 /// Routes the output of `node` through the tap.
@@ -46,17 +53,27 @@ void tap_output(Node* node, Node* tap, Graph& graph) {
 void observe_weights(Graph& graph, const Site& site) {
   Node* node = site.node;
   const jit::WithInsertPoint after(node->next());
-  std::vector<std::int64_t> dims;
-  for (const Axes& axes : {site.output_axes, site.weights_axes, site.scores_axes, site.key_axes, site.value_axes})
+  std::vector<MatrixPart> keys{{site.key, site.key_axes}};
+  keys.insert(keys.end(), site.more_keys.begin(), site.more_keys.end());
+  std::vector<std::int64_t> dims, other_rows;
+  std::vector<Value*> key_values;
+  for (const Axes& axes : {site.output_axes, site.weights_axes, site.scores_axes, site.value_axes})
     dims.insert(dims.end(), {axes.rows, axes.columns});
+  for (const MatrixPart& key : keys) {
+    key_values.push_back(key.value);
+    dims.insert(dims.end(), {key.axes.rows, key.axes.columns});
+  }
+  if (site.other_rows) other_rows = {site.other_rows->output, site.other_rows->weights, site.other_rows->scores};
+  Node* key_list = graph.insertNode(graph.createList(c10::TensorType::get(), key_values));
   Value* with_sink = site.with_sink != nullptr ? site.with_sink : graph.insertConstant(c10::IValue());
   const std::vector<Value*> inputs{node->output(),
                                    site.weights,
                                    site.scores,
-                                   site.key,
                                    site.value,
+                                   key_list->output(),
                                    with_sink,
                                    graph.insertConstant(dims),
+                                   graph.insertConstant(other_rows),
                                    graph.insertConstant(static_cast<std::int64_t>(site.softmax_dim)),
                                    graph.insertConstant(site.heads_first),
                                    graph.insertConstant(site.info.row_sum != "free"),
@@ -93,7 +110,7 @@ void observe_projected(Graph& graph, const Site& site) {
   tap_output(node, create(graph, "sinkscope::observe_projected", inputs, node->output(0)), graph);
 }
 
-void observe(Graph& graph, const Site& site) {
+std::optional<Replacement> observe(Graph& graph, const Site& site) {
   switch (site.form) {
     case SiteForm::sdpa:
       return observe_call(graph, site, "sinkscope::observe_sdpa",
@@ -102,12 +119,15 @@ void observe(Graph& graph, const Site& site) {
       return observe_call(graph, site, "sinkscope::observe_fused_attention",
                           {"query", "key", "value", "scale", "window", "chunk", "softcap", "sinks"});
     case SiteForm::materialised:
-      return observe_weights(graph, site);
+      observe_weights(graph, site);
+      break;
     case SiteForm::projected:
-      return observe_projected(graph, site);
+      observe_projected(graph, site);
+      break;
     case SiteForm::marked:
       return observe_call(graph, site, "sinkscope::observe_marked", {"weights", "probability"});
   }
+  return std::nullopt;
 }
 
 void tap_stream(Graph& graph, const StreamPoint& stream) {
@@ -134,7 +154,11 @@ void remove_markers(FlatGraph& flat) {
 void insert_taps(FlatGraph& flat, const std::vector<Site>& sites, const std::vector<StreamPoint>& streams) {
   Graph& graph = *flat.graph;
   // Sites first: the values they hold may be outputs of markers, which the second step replaces.
-  for (const Site& site : sites) observe(graph, site);
+  std::vector<Replacement> replacements;
+  for (const Site& site : sites)
+    if (const auto replacement = observe(graph, site)) replacements.push_back(*replacement);
+  for (const Replacement& r : replacements) r.call->output()->replaceAllUsesWith(r.observed->output());
+  for (const Replacement& r : replacements) r.call->destroy();
   for (const StreamPoint& stream : streams) tap_stream(graph, stream);
   remove_markers(flat);
   graph.lint();

@@ -74,17 +74,7 @@ bool carry_transpose(const Node* node, Axes& axes, int& rank) {
     return true;
   }
   if (is_op(node, {"permute"})) {
-    const auto dims = jit::toIValue(node->input(1));
-    std::vector<std::int64_t> order;
-    if (dims && dims->isIntList()) {
-      order = dims->toIntVector();
-    } else if (node->input(1)->node()->kind() == c10::prim::ListConstruct) {
-      for (const Value* dim : node->input(1)->node()->inputs()) {
-        const auto constant = constant_int(dim);
-        if (!constant) return false;
-        order.push_back(*constant);
-      }
-    }
+    const std::vector<std::int64_t> order = constant_ints(node->input(1)).value_or(std::vector<std::int64_t>());
     rank = static_cast<int>(order.size());
     Axes moved{0, 0};
     for (int to = -rank; to < 0; ++to) {

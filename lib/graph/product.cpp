@@ -41,6 +41,24 @@ std::optional<std::vector<Letters>> letters_of(std::string equation, bool& has_e
   return parts;
 }
 
+/// The one letter that the result lacks; 0 if there is none, several, or one that only one side has.
+char summed_letter(const Letters& left, const Letters& right, const Letters& out) {
+  char inner = 0;
+  for (const char c : left + right) {
+    if (has(out, c) || c == inner) continue;
+    if (inner != 0 || !has(left, c) || !has(right, c)) return 0;
+    inner = c;
+  }
+  return inner;
+}
+
+Operand operand(Value* value, const Letters& own, const Letters& other, const Letters& out, char inner) {
+  Operand side{value, dim_of(own, inner), {}};
+  for (const char c : out)
+    if (has(own, c) && !has(other, c)) side.free.push_back({dim_of(own, c), dim_of(out, c)});
+  return side;
+}
+
 std::optional<Product> einsum(Node* node) {
   const auto equation = jit::toIValue(node->input(0));
   Node* list = node->input(1)->node();
@@ -50,29 +68,12 @@ std::optional<Product> einsum(Node* node) {
   const auto parts = letters_of(equation->toStringRef(), has_ellipsis);
   if (!parts) return std::nullopt;
   const Letters &left = (*parts)[0], &right = (*parts)[1], &out = (*parts)[2];
-  char inner = 0, left_free = 0, right_free = 0;
-  for (const char c : left) {
-    if (!has(out, c)) {
-      if (!has(right, c) || inner != 0) return std::nullopt;
-      inner = c;
-    } else if (!has(right, c)) {
-      left_free = c;  // several: those before the last are query heads of one KV head
-    }
-  }
-  for (const char c : right) {
-    if (!has(out, c) && c != inner) return std::nullopt;
-    if (has(out, c) && !has(left, c)) {
-      if (right_free != 0) return std::nullopt;
-      right_free = c;
-    }
-  }
-  if (inner == 0 || left_free == 0 || right_free == 0) return std::nullopt;
-  Product product;
-  product.node = node, product.left = list->input(0), product.right = list->input(1);
-  product.left_free = dim_of(left, left_free), product.left_inner = dim_of(left, inner);
-  product.right_free = dim_of(right, right_free), product.right_inner = dim_of(right, inner);
-  product.out_left = dim_of(out, left_free), product.out_right = dim_of(out, right_free);
-  product.rank = has_ellipsis ? 0 : static_cast<int>(out.size());
+  const char inner = summed_letter(left, right, out);
+  if (inner == 0) return std::nullopt;
+  Product product{node, operand(list->input(0), left, right, out, inner),
+                  operand(list->input(1), right, left, out, inner), has_ellipsis ? 0 : static_cast<int>(out.size())};
+  const std::size_t left_free = product.left.free.size(), right_free = product.right.free.size();
+  if (left_free == 0 || right_free == 0 || (left_free > 1 && right_free > 1)) return std::nullopt;
   return product;
 }
 
@@ -85,16 +86,19 @@ bool forgets_values(const Node* node) {
 
 }  // namespace
 
+std::optional<Product> product_of(Node* node) {
+  if (is_op(node, {"einsum"})) return einsum(node);
+  if (!is_op(node, {"matmul", "bmm", "baddbmm"})) return std::nullopt;
+  const std::size_t first = is_op(node, {"baddbmm"}) ? 1 : 0;
+  return Product{node,
+                 {node->input(first), -1, {{-2, -2}}},
+                 {node->input(first + 1), -2, {{-1, -1}}},
+                 is_op(node, {"matmul"}) ? 0 : 3};
+}
+
 std::optional<Product> product_of_activations(Node* node) {
-  std::optional<Product> product;
-  if (is_op(node, {"einsum"})) {
-    product = einsum(node);
-  } else if (is_op(node, {"matmul", "bmm", "baddbmm"})) {
-    const std::size_t first = is_op(node, {"baddbmm"}) ? 1 : 0;
-    product = Product{.node = node, .left = node->input(first), .right = node->input(first + 1)};
-    product->rank = is_op(node, {"matmul"}) ? 0 : 3;
-  }
-  if (!product || is_parameter(product->left) || is_parameter(product->right)) return std::nullopt;
+  const std::optional<Product> product = product_of(node);
+  if (!product || is_parameter(product->left.value) || is_parameter(product->right.value)) return std::nullopt;
   return product;
 }
 

@@ -14,7 +14,7 @@ using jit::Node;
 using jit::Value;
 
 bool is_normaliser(const Node* node) {
-  return is_op(node, {"softmax", "_softmax", "log_softmax", "_log_softmax", "sigmoid", "sigmoid_"});
+  return is_softmax(node) || is_op(node, {"log_softmax", "_log_softmax", "sigmoid", "sigmoid_"});
 }
 
 /// Where another part of the model begins.
@@ -49,13 +49,25 @@ std::vector<Value*> tensors_into(Node* node, std::size_t output) {
   return tensors;
 }
 
+/// Rows of a parameter that the input chooses: weights of experts.
+bool is_chosen_parameter(Value* value) {
+  while (is_op(value->node(), {"index", "index_select", "gather", "transpose", "t", "permute", "to", "contiguous",
+                               "view", "reshape", "unsqueeze", "squeeze"}))
+    value = value->node()->input(0);
+  return value->node()->kind() == c10::prim::GetAttr;
+}
+
+bool is_activation(Value* value) {
+  return !is_parameter(value) && !is_chosen_parameter(value) && depends_on_input(value);
+}
+
 /// Two tensors that the input decides, multiplied and summed over a dim.
 bool multiplies_activations(Node* node) {
   if (!is_op(node, {"matmul", "bmm", "baddbmm", "einsum"})) return false;
   std::vector<Value*> operands = tensors_into(node, 0);
   if (is_op(node, {"baddbmm"})) operands.erase(operands.begin());  // what is added
   int activations = 0;
-  for (Value* operand : operands) activations += !is_parameter(operand) && depends_on_input(operand) ? 1 : 0;
+  for (Value* operand : operands) activations += is_activation(operand) ? 1 : 0;
   return activations >= 2;
 }
 
@@ -119,7 +131,40 @@ bool meets_activations(Value* probabilities) {
   return false;
 }
 
+/// Operators that make other features of features, or choose: no attention weights come out of them.
+bool makes_features(const Node* node) {
+  const std::string_view name = op_name(node);
+  return name.find("linear") != std::string_view::npos || name.find("conv") != std::string_view::npos ||
+         is_op(node, {"addmm", "mm", "matmul", "bmm", "baddbmm", "einsum", "lstm", "gru", "topk", "sort",
+                      "_native_multi_head_attention", "_transformer_encoder_layer_fwd"});
+}
+
+/// Of an operator that selects, the tensor that it selects from.
+std::vector<Value*> values_into(Node* node, std::size_t output) {
+  if (is_op(node, {"index", "index_select", "gather", "masked_fill", "masked_fill_"})) return {node->input(0)};
+  return tensors_into(node, output);
+}
+
 }  // namespace
+
+bool resembles_attention_without_softmax(Node* node, const std::unordered_set<Node*>& measured) {
+  if (measured.count(node) > 0 || !multiplies_activations(node)) return false;
+  std::vector<Value*> stack = tensors_into(node, 0);
+  std::unordered_set<Value*> seen;
+  while (!stack.empty()) {
+    Value* at = stack.back();
+    stack.pop_back();
+    Node* made_by = at->node();
+    if (!seen.insert(at).second || is_border(made_by) || is_normaliser(made_by)) continue;
+    if (multiplies_activations(made_by)) {
+      if (measured.count(made_by) == 0) return true;
+      continue;
+    }
+    if (makes_features(made_by)) continue;
+    for (Value* input : values_into(made_by, at->offset())) stack.push_back(input);
+  }
+  return false;
+}
 
 bool resembles_attention(Value* scores, Value* probabilities) {
   return has_score_product_behind(scores) && meets_activations(probabilities);

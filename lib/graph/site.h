@@ -3,6 +3,9 @@
 
 #include <torch/csrc/jit/ir/ir.h>
 
+#include <optional>
+#include <vector>
+
 #include "graph/matrix_axes.h"
 #include "metric/layout.h"
 
@@ -14,6 +17,17 @@ enum class SiteForm {
   materialised,     ///< the model builds the probabilities: they are read where they are
   projected,        ///< one operator from hidden states to output: queries, keys and values are computed again
   marked,           ///< sinkscope::attention: the author declared the tensor
+};
+
+/// Keys or values as they enter a product: keys, then head dim.
+struct MatrixPart {
+  torch::jit::Value* value = nullptr;
+  Axes axes;
+};
+
+/// The dim of the queries in the output, the weights and the scores.
+struct QueryRows {
+  int output = -2, weights = -2, scores = -2;
 };
 
 struct Site {
@@ -32,16 +46,22 @@ struct Site {
   torch::jit::Value* scores = nullptr;   ///< input of the softmax, without a learned sink's column
   /// With a learned sink: the softmax with the sink's column; `weights` are a slice of it.
   torch::jit::Value* with_sink = nullptr;
-  Axes weights_axes;         ///< queries, keys
-  Axes scores_axes;          ///< queries, keys
-  Axes key_axes;             ///< keys, head dim
-  Axes value_axes;           ///< keys, head dim
-  Axes output_axes;          ///< queries, head dim of the node's result
+  Axes weights_axes;  ///< queries, keys
+  Axes scores_axes;   ///< queries, keys
+  Axes key_axes;      ///< keys, head dim
+  /// The scores are a sum of products, each of a part of the queries and keys: what stands behind `key` in a whole key.
+  std::vector<MatrixPart> more_keys;
+  std::vector<torch::jit::Node*> products;  ///< that the site is made of: those behind the scores, and with the values
+  Axes value_axes;                          ///< keys, head dim
+  Axes output_axes;                         ///< queries, head dim of the node's result
+  /// Where an einsum does not say which of two dims is that of the queries: what is not in the `*_axes`. The run's
+  /// sizes decide.
+  std::optional<QueryRows> other_rows;
   int softmax_dim = -1;      ///< as written: a positive one is compared with the rank when the site runs
   bool heads_first = false;  ///< B and H are merged as [H x B]
 };
 
-/// A softmax, or a sigmoid between two products, that is not measured, and why.
+/// A softmax, a sigmoid between two products, or a product of products, that is not measured, and why.
 struct LeftAlone {
   std::string path, op, reason;
   bool looks_like_attention = false;  ///< its scores are made of a product of two activations

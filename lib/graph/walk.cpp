@@ -22,6 +22,8 @@ bool is_op(const Node* node, std::initializer_list<std::string_view> aten_names)
   return std::find(aten_names.begin(), aten_names.end(), op_name(node)) != aten_names.end();
 }
 
+bool is_softmax(const Node* node) { return is_op(node, {"softmax", "_softmax", "_safe_softmax", "_masked_softmax"}); }
+
 std::optional<std::int64_t> constant_int(const Value* value) {
   const auto constant = jit::toIValue(value);
   if (!constant || !constant->isInt()) return std::nullopt;
@@ -32,6 +34,25 @@ std::optional<double> constant_number(const Value* value) {
   const auto constant = jit::toIValue(value);
   if (!constant || !(constant->isInt() || constant->isDouble())) return std::nullopt;
   return constant->toScalar().toDouble();
+}
+
+std::optional<std::vector<std::int64_t>> constant_ints(const Value* list) {
+  if (const auto constant = jit::toIValue(list))
+    return constant->isIntList() ? std::optional(constant->toIntVector()) : std::nullopt;
+  if (list->node()->kind() != c10::prim::ListConstruct) return std::nullopt;
+  std::vector<std::int64_t> numbers;
+  for (const Value* element : list->node()->inputs()) {
+    const auto number = constant_int(element);
+    if (!number) return std::nullopt;
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+bool is_constant_number(const Value* value) {
+  if (constant_number(value)) return true;
+  const auto constant = jit::toIValue(value);
+  return constant && constant->isTensor() && constant->toTensor().numel() == 1;
 }
 
 bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
@@ -59,7 +80,9 @@ Value* unrepeated(Value* value, int head) {
   Node* node = value->node();
   if (is_op(node, {"contiguous"})) return unrepeated(node->input(0), head);
   if (is_op(node, {"repeat_interleave"})) {
-    const auto dim = node->inputs().size() >= 3 ? constant_int(node->input(2)) : std::nullopt;
+    // A tensor of repeats may give every head another number.
+    const bool evenly = node->inputs().size() >= 3 && node->input(1)->type()->kind() == c10::TypeKind::IntType;
+    const auto dim = evenly ? constant_int(node->input(2)) : std::nullopt;
     return dim && (*dim == head || *dim == head + 4) ? node->input(0) : nullptr;
   }
   if (!is_op(node, {"reshape", "view", "flatten"})) return nullptr;

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace sinkscope {
 
@@ -14,10 +15,17 @@ namespace sinkscope {
 std::string_view op_name(const torch::jit::Node* node);
 bool is_op(const torch::jit::Node* node, std::initializer_list<std::string_view> aten_names);
 
+/// An operator that is a softmax of its first input.
+bool is_softmax(const torch::jit::Node* node);
+
 /// The constant integer behind `value`, if it is one.
 std::optional<std::int64_t> constant_int(const torch::jit::Value* value);
 /// The constant number behind `value`, an integer too.
 std::optional<double> constant_number(const torch::jit::Value* value);
+/// The constant integers of a list.
+std::optional<std::vector<std::int64_t>> constant_ints(const torch::jit::Value* list);
+/// A number, also one in a tensor of a single element, as tracing writes it.
+bool is_constant_number(const torch::jit::Value* value);
 bool is_tensor(const torch::jit::Value* value);
 
 /// True if `value` is a parameter or buffer, at most reshaped or cast: its leaf is a prim::GetAttr.

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "kernels/score_function.h"
 
@@ -13,9 +14,12 @@ namespace sinkscope {
 /// B sequences, H query heads, G KV heads, Q queries, K keys, D head dim. Tensors are the model's own: read, never
 /// written, and not after the callback that the view is for. Undefined where a form of attention does not have them.
 struct AttentionView {
-  at::Tensor key;     ///< [B, G, K, D], after RoPE and QK-norm, before any repetition of KV heads
-  at::Tensor value;   ///< [B, G, K, Dv]
-  at::Tensor output;  ///< [B, H, Q, Dv]: A V, before the output projection
+  /// [B, G, K, D], after RoPE and QK-norm, before any repetition of KV heads. Where the model has more heads of keys
+  /// than of values or the other way round, the fewer are repeated: G is the larger count.
+  at::Tensor key;
+  at::Tensor value;                   ///< [B, G, K, Dv]
+  std::vector<at::Tensor> more_keys;  ///< parts of the keys behind `key` along D; arrange() joins them to it
+  at::Tensor output;                  ///< [B, H, Q, Dv]: A V, before the output projection
 
   // Scaled dot-product attention, sinkscope::fused_attention: the matrix does not exist.
   at::Tensor query;                      ///< [B, H, Q, D]

@@ -3,7 +3,9 @@
 #include <ATen/Functions.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "base/error.h"
 
@@ -51,6 +53,47 @@ void write_out(AttentionView& view, const at::Tensor& key) {
   view.lse = at::Tensor();
 }
 
+/// What a product broadcasts is written out: leading dims of one become those of `like`, in front of the matrix dims.
+void broadcast_leading(at::Tensor& x, const at::Tensor& like, std::int64_t matrix_dims) {
+  if (!x.defined() || !like.defined() || x.dim() - matrix_dims != like.dim() - 2) return;
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  for (std::int64_t dim = 0; dim < like.dim() - 2; ++dim) {
+    const auto at = static_cast<std::size_t>(dim);
+    if (sizes[at] != like.size(dim) && sizes[at] != 1) return;
+    sizes[at] = like.size(dim);
+  }
+  x = x.expand(sizes);
+}
+
+/// [B, G, K, D] with every head repeated for as many of `heads`; a single sequence for all of `batch`.
+at::Tensor repeated(const at::Tensor& x, std::int64_t batch, std::int64_t heads) {
+  const at::Tensor all = x.size(0) == 1 && batch > 1 ? x.expand({batch, -1, -1, -1}) : x;
+  if (all.size(1) == heads) return all;
+  if (all.size(1) == 0 || heads % all.size(1) != 0)
+    throw InputError(
+        fmt::format("it has {} heads of keys and {} of values, or parts of keys: neither count is a multiple of "
+                    "the other",
+                    heads, all.size(1)));
+  return all.size(1) == 1 ? all.expand({-1, heads, -1, -1}) : all.repeat_interleave(heads / all.size(1), 1);
+}
+
+/// Keys of one piece, and as many heads of keys as of values.
+void match_keys(AttentionView& view) {
+  if (!view.key.defined() || !view.value.defined() || view.key.dim() != 4 || view.value.dim() != 4) return;
+  std::int64_t batch = view.key.size(0), heads = view.key.size(1);
+  for (const at::Tensor& part : view.more_keys)
+    batch = std::max(batch, part.size(0)), heads = std::max(heads, part.size(1));
+  if (!view.more_keys.empty()) {
+    std::vector<at::Tensor> parts{repeated(view.key, batch, heads)};
+    for (const at::Tensor& part : view.more_keys) parts.push_back(repeated(part, batch, heads));
+    view.key = at::cat(parts, -1);
+    view.more_keys.clear();
+  }
+  heads = std::max(heads, view.value.size(1));
+  view.key = repeated(view.key, view.key.size(0), heads);
+  view.value = repeated(view.value, view.value.size(0), heads);
+}
+
 }  // namespace
 
 at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns, const HeadLayout& layout) {
@@ -77,6 +120,8 @@ at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows) {
 }
 
 void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first, HeadOrders* orders, SiteId site) {
+  for (at::Tensor* x : {&view.query, &view.weights, &view.scores}) broadcast_leading(*x, view.output, 2);
+  broadcast_leading(view.sink_mass, view.output, 1);
   const at::Tensor& matrix = view.materialised() ? view.weights : view.query;
   const std::int64_t rank = matrix.dim(), sequences = input.sequences, leading = matrix.size(0);
   const std::int64_t queries = matrix.size(-2), keys = view.key.size(-2);
@@ -91,6 +136,8 @@ void arrange(AttentionView& view, const InputShape& input, bool merged_heads_fir
     view.mask = view.mask->dim() == rank ? to_heads(*view.mask, -2, -1, layout) : view.mask->unsqueeze(0);
   for (at::Tensor* x : {&view.query, &view.key, &view.value, &view.output, &view.weights, &view.scores})
     if (x->defined()) *x = to_heads(*x, -2, -1, layout);
+  for (at::Tensor& part : view.more_keys) part = to_heads(part, -2, -1, layout);
+  match_keys(view);
   if (view.sink_mass.defined()) view.sink_mass = to_heads(view.sink_mass.unsqueeze(-1), -2, -1, layout).squeeze(-1);
   if (rank != 4) view.lse = at::Tensor();
   if (layout.heads_first && view.lse.defined()) view.lse = view.lse.transpose(0, 1).contiguous();

@@ -31,9 +31,10 @@ at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns
 at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows);
 
 /// Brings a view whose tensors are of any rank, matrix dims last, to the shapes that AttentionView says: leading dims
-/// split into B and H, windows folded (a fused call is then written out as a matrix).
-/// Throws InputError for shapes that cannot be told apart. `orders`: what other runs have shown of `site`; without it a
-/// single run decides as well as it can.
+/// split into B and H, windows folded (a fused call is then written out as a matrix), heads that a product broadcast
+/// written out, parts of keys joined. Of keys and values the side with fewer heads is repeated to the count of the
+/// other. Throws InputError for shapes that cannot be told apart and for counts of heads that do not divide. `orders`:
+/// what other runs have shown of `site`; without it a single run decides as well as it can.
 void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first = false,
              HeadOrders* orders = nullptr, SiteId site = {});
 

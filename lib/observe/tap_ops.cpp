@@ -95,13 +95,14 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
 }
 
 at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, const at::Tensor& scores,
-                           const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& with_sink,
-                           at::IntArrayRef dims, std::int64_t softmax_dim, bool heads_first, bool probability,
-                           std::int64_t site) {
+                           const at::Tensor& value, at::TensorList keys, const std::optional<at::Tensor>& with_sink,
+                           at::IntArrayRef dims, at::IntArrayRef other_rows, std::int64_t softmax_dim, bool heads_first,
+                           bool probability, std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
     const at::NoGradGuard no_grad;
-    AttentionView view = matrix_view({output, weights, scores, key, value, with_sink, dims, softmax_dim});
+    AttentionView view = matrix_view(
+        {output, weights, scores, value, keys, with_sink, dims, other_rows, softmax_dim, current->input.length});
     view.probability = probability;
     arrange(view, current->input, heads_first, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
@@ -167,8 +168,9 @@ TORCH_LIBRARY(sinkscope, m) {
       "observe_fused_attention(Tensor query, Tensor key, Tensor value, float? scale, int window, int chunk, float "
       "softcap, Tensor? sinks, Tensor key_heads, Tensor value_heads, int site) -> Tensor");
   m.def(
-      "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor key, Tensor value, Tensor? with_sink, "
-      "int[] dims, int softmax_dim, bool heads_first, bool probability, int site) -> Tensor(a)");
+      "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor value, Tensor[] keys, Tensor? "
+      "with_sink, "
+      "int[] dims, int[] other_rows, int softmax_dim, bool heads_first, bool probability, int site) -> Tensor(a)");
   m.def(
       "observe_projected(Tensor(a) output, Tensor query, Tensor key, Tensor value, int heads, Tensor weight, Tensor "
       "bias, bool norm_first, Tensor? norm_weight, Tensor? norm_bias, float eps, Tensor? mask, int? mask_type, int "

@@ -115,6 +115,65 @@ TEST_CASE("routers, pooling, gates and classifiers behind attention are not take
   }
 }
 
+TEST_CASE("products of products without a softmax are warned of, once for a module", "[graph]") {
+  const struct {
+    const char* what;
+    std::string body;
+  } cases[] = {{"relu", "  %a : Tensor = aten::relu(%s)\n  %o : Tensor = aten::matmul(%a, %v)"},
+               {"twice", R"(
+  %a : Tensor = aten::relu(%s)
+  %m : Tensor = aten::matmul(%a, %v)
+  %o : Tensor = aten::matmul(%m, %k))"},
+               {"exp over its sum", R"(
+  %e : Tensor = aten::exp(%s)
+  %dims : int[] = prim::ListConstruct(%last)
+  %sum : Tensor = aten::sum(%e, %dims, %true, %none)
+  %a : Tensor = aten::div(%e, %sum)
+  %o : Tensor = aten::matmul(%a, %v))"},
+               {"linear attention", R"(
+  %c : Tensor = aten::matmul(%kt, %v)
+  %o : Tensor = aten::matmul(%q, %c))"}};
+  for (const auto& c : cases) {
+    CAPTURE(c.what);
+    const ir::Found found = ir::find(kScores + c.body);
+    CHECK(found.attention.sites.empty());
+    REQUIRE(found.attention.left_alone.size() == 1);
+    CHECK(found.attention.left_alone[0].op == "aten::matmul");
+    CHECK(found.attention.left_alone[0].looks_like_attention);
+  }
+}
+
+TEST_CASE("attention over softmaxed features is linear attention, and warned of beside its softmax", "[graph]") {
+  const ir::Found found = ir::find(R"(
+  %p : Tensor = aten::softmax(%q, %last, %none)
+  %c : Tensor = aten::matmul(%k, %v)
+  %o : Tensor = aten::matmul(%p, %c))");
+  REQUIRE(found.attention.left_alone.size() == 2);
+  CHECK_FALSE(found.attention.left_alone[0].looks_like_attention);
+  CHECK(found.attention.left_alone[1].looks_like_attention);
+}
+
+TEST_CASE("products that a site is made of, and those behind linear maps, are not warned of", "[graph]") {
+  const struct {
+    const char *what, *body;
+  } cases[] = {{"similarity of outputs", R"(
+  %o : Tensor = aten::matmul(%x, %mixed))"},
+               {"another product behind a linear map", R"(
+  %y : Tensor = aten::matmul(%x, %v)
+  %l : Tensor = aten::linear(%y, %sinks, %none)
+  %o : Tensor = aten::matmul(%l, %x))"},
+               {"gates", R"(
+  %y : Tensor = aten::linear(%x, %sinks, %none)
+  %g : Tensor = aten::mul(%x, %y)
+  %o : Tensor = aten::linear(%g, %sinks, %none))"}};
+  for (const auto& c : cases) {
+    CAPTURE(c.what);
+    const ir::Found found = ir::find(kAttended + c.body);
+    CHECK(found.attention.sites.size() == 1);
+    CHECK(found.attention.left_alone.empty());
+  }
+}
+
 TEST_CASE("what lies before a norm belongs to another layer", "[graph]") {
   const auto looks = [](const std::string& norm) {
     return ir::find(kScores + norm + R"(

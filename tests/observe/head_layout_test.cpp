@@ -38,6 +38,36 @@ TEST_CASE("merged, swapped and grouped heads are the same attention", "[observe]
   check(view_of(matrix, rows, [](const at::Tensor& x) { return x.unsqueeze(2); }), false);
 }
 
+TEST_CASE("heads that a product broadcasts are written out, keys and values have as many", "[observe]") {
+  const at::Tensor matrix = at::softmax(models::numbers({kSequences, 1, kLength, kLength}, 1), -1);
+  const at::Tensor rows = models::numbers({kSequences, kHeads, kLength, 4}, 2), one = rows.narrow(1, 0, 1);
+  AttentionView view;
+  view.weights = matrix, view.scores = matrix.log(), view.key = one, view.value = view.output = rows;
+  arrange(view, {kSequences, kLength});
+  CHECK(at::equal(view.weights, matrix.expand({-1, kHeads, -1, -1})));
+  CHECK(at::equal(view.key, one.expand_as(rows)));
+
+  view = {};
+  view.query = view.key = view.output = rows, view.value = one.select(0, 0).select(0, 0);  // one table for all
+  arrange(view, {kSequences, kLength});
+  CHECK(view.value.sizes() == rows.sizes());
+
+  view = {};
+  view.query = view.output = at::ones({kSequences, 6, kLength, 4});
+  view.key = at::ones({kSequences, 3, kLength, 4}), view.value = at::ones({kSequences, 2, kLength, 4});
+  CHECK_THROWS_AS(arrange(view, {kSequences, kLength}), InputError);
+}
+
+TEST_CASE("parts of keys are joined along the head dim, one head of them for all", "[observe]") {
+  const at::Tensor rows = models::numbers({kSequences, kHeads, kLength, 4}, 2), shared = rows.narrow(1, 1, 1);
+  AttentionView view;
+  view.query = view.key = view.value = view.output = rows;
+  view.more_keys = {shared, shared.squeeze(1)};
+  arrange(view, {kSequences, kLength});
+  CHECK(at::equal(view.key, at::cat({rows, shared.expand_as(rows), shared.expand_as(rows)}, -1)));
+  CHECK(view.more_keys.empty());
+}
+
 TEST_CASE("windows along the batch become queries of their sequence", "[observe]") {
   constexpr std::int64_t kWindows = 4, kSize = 2;
   const at::Tensor matrix = at::softmax(models::numbers({kSequences * kWindows, kHeads, kSize, kSize}, 1), -1);

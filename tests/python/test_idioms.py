@@ -13,7 +13,7 @@ import toys
 import truth
 from measuring import MEASURES, codes, measure, refused, write_tokens
 from torch import Tensor, nn
-from toys import BATCH, LENGTH, Toy, assert_agrees, causal, ids_of, truth_of, write
+from toys import BATCH, LENGTH, Toy, assert_agrees, causal, ids_of, projections, truth_of, weights_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
@@ -113,6 +113,26 @@ def log_softmax(q, k, v):
     return F.log_softmax(scores, -1).exp() @ v
 
 
+def log_sum_exp(q, k, v):
+    scores = scores_of(q, k).masked_fill(hidden(q), float("-inf"))
+    return torch.exp(scores - torch.logsumexp(scores, -1, keepdim=True)) @ v
+
+
+def masked_softmax(q, k, v):
+    """The operator applies the mask itself."""
+    return torch._masked_softmax(scores_of(q, k), hidden(q).expand(q.size(0), HEADS, -1, -1), -1) @ v
+
+
+def safe_softmax(q, k, v):
+    return torch.ops.aten._safe_softmax(scores_of(q, k).masked_fill(hidden(q), float("-inf")), -1) @ v
+
+
+def two_products(q, k, v):
+    """As DeepSeek: a part of each query and key with positions, a part without."""
+    scores = q[..., :3] @ k[..., :3].transpose(-1, -2) + torch.einsum("bhqd,bhkd->bhqk", q[..., 3:], k[..., 3:])
+    return torch.softmax((scores * SCALE).masked_fill(hidden(q), float("-inf")), -1) @ v
+
+
 def zeroed_behind(q, k, v):
     """A mask that is applied again to the probabilities."""
     weights = torch.softmax(scores_of(q, k).masked_fill(hidden(q), -1e4), -1).masked_fill(hidden(q), 0.0)
@@ -132,7 +152,8 @@ def groups(q, k, v):
 
 
 SPELLINGS = [in_place, where_without_scale, by_bmm, by_bmm_heads_first, heads_before_the_batch, by_baddbmm, by_einsum, by_einsum_length_first,
-             keys_on_the_left, log_softmax, zeroed_behind, sdpa_of_merged_heads, groups]
+             keys_on_the_left, log_softmax, log_sum_exp, masked_softmax, safe_softmax, two_products, zeroed_behind,
+             sdpa_of_merged_heads, groups]
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +222,24 @@ class Sinks(nn.Module):
         return torch.matmul(torch.softmax(combined, -1, dtype=combined.dtype)[..., :-1], v)
 
 
+class PaddedSink(Sinks):
+    """One logit for all heads, put in front of the scores by a pad."""
+
+    def forward(self, q, k, v):
+        scores = scores_of(q, k).masked_fill(hidden(q), float("-inf"))
+        return torch.softmax(F.pad(scores, (1, 0), value=0.5), -1)[..., 1:] @ v
+
+
+def test_a_padded_column_is_a_sink_with_the_logit_of_the_pad(tmp_path, ids, tokens):
+    toy = Toy(PaddedSink(), PaddedSink())
+    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens, "--verify")
+    toy.blocks[0].attention.core.sinks.data = torch.tensor([0.5, 0.5])
+    report["sites"] = report["sites"][:1]
+    assert_agrees(report, [sink_site(toy, ids)])
+    assert {(s["pattern"], s["row_sum"], s["learned_sink"]) for s in report["sites"]} == {("learned_sink", "with_sink", True)}
+    assert max(report["verify"]["max_error"].values()) < 1e-5
+
+
 def test_learned_sinks_take_their_share_of_every_row(tmp_path, ids, tokens):
     toy = Toy(Sinks(), Sinks())
     for block, sinks in zip(toy.blocks, ([0.7, -1.3], [2.0, 0.1]), strict=True):
@@ -217,9 +256,7 @@ def sink_site(toy, ids):
     """The first block's attention over the keys alone: its rows sum to less than one."""
     plain = truth_of(toy, ids, causal(LENGTH), causal(LENGTH))[0][0]
     core = toy.blocks[0].attention.core
-    weight = {n: p.detach().double().numpy() for n, p in toy.named_parameters()}
-    x = weight["embedding.weight"][ids.numpy()]
-    q = (x @ weight["blocks.0.attention.query.weight"].T).reshape(*x.shape[:2], HEADS, -1).transpose(0, 2, 1, 3)
+    q = projections(toy, weights_of(toy)["embedding.weight"][ids.numpy()])[0]
     scores = np.exp(q @ plain.key.transpose(0, 1, 3, 2) * SCALE + causal(LENGTH))
     sinks = np.exp(core.sinks.detach().double().numpy())[None, :, None, None]
     return truth.Site(scores / (scores.sum(-1, keepdims=True) + sinks), plain.key, plain.value)

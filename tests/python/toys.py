@@ -124,6 +124,20 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return a / a.sum(-1, keepdims=True)
 
 
+def weights_of(toy: nn.Module) -> dict[str, np.ndarray]:
+    return {name: p.detach().double().numpy() for name, p in toy.named_parameters(remove_duplicate=False)}
+
+
+def projections(toy: nn.Module, x: np.ndarray, number: int = 0) -> list[np.ndarray]:
+    """Queries, keys and values [B, heads, T, D] that a block makes of its input."""
+    weight, heads = weights_of(toy), toy.blocks[number].attention.heads
+
+    def project(part):
+        return (x @ weight[f"blocks.{number}.attention.{part}.weight"].T).reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+    return [project(part) for part in ("query", "key", "value")]
+
+
 def truth_of(
     toy: nn.Module, ids: Tensor, *biases: np.ndarray, weights: Callable[[int, np.ndarray], np.ndarray] | None = None
 ) -> tuple[list[Site], list[np.ndarray], np.ndarray]:
@@ -131,16 +145,11 @@ def truth_of(
 
     weights: makes attention of a block's number and its scores (with the bias); default: the softmax.
     """
-    weight = {name: p.detach().double().numpy() for name, p in toy.named_parameters(remove_duplicate=False)}
+    weight = weights_of(toy)
     x = weight["embedding.weight"][ids.numpy()]
     streams, sites = [x], []
     for number, bias in enumerate(biases):
-        heads = toy.blocks[number].attention.heads
-
-        def project(part, x=x, at=f"blocks.{number}.attention", heads=heads):
-            return (x @ weight[f"{at}.{part}.weight"].T).reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
-
-        q, k, v = project("query"), project("key"), project("value")
+        q, k, v = projections(toy, x, number)
         scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1]) + bias
         a = softmax(scores) if weights is None else weights(number, scores)
         sites.append(Site(a, k, v))

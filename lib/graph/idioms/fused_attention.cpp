@@ -54,7 +54,7 @@ void softmaxes_below(Node* mark, std::unordered_set<Node*>& found) {
     queue.pop_front();
     if (!is_tensor(value) || !seen.insert(value).second) continue;
     Node* node = value->node();
-    if (is_op(node, {"softmax", "_softmax"})) {
+    if (is_softmax(node)) {
       found.insert(node);
     } else if (!is_op(node, {"matmul", "bmm", "baddbmm", "einsum", "linear", "addmm", "mm", "embedding",
                              "scaled_dot_product_attention"})) {

@@ -179,6 +179,7 @@ TEST_CASE("einsum says itself which dim is what", "[graph]") {
       {"bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd", {-2, -1}, {-3, -1}, {-3, -1}, {-3, -1}, "last"},
       {"...qd,...kd->...qk", "...qk,...kd->...qd", {-2, -1}, {-2, -1}, {-2, -1}, {-2, -1}, "last"},
       {"ibnd,jbnd->ijbn", "ijbn,jbnd->ibnd", {-4, -3}, {-4, -1}, {-4, -1}, {-4, -1}, "one"},
+      {"btkgd,bskd->bkgts", "bkgts,bskd->btkgd", {-2, -1}, {-3, -1}, {-3, -1}, {-4, -1}, "last"},
       {"bghqd,bgkd->bghqk", "bghqk,bgkd->bghqd", {-2, -1}, {-2, -1}, {-2, -1}, {-2, -1}, "last"}};
   for (const auto& c : cases) {
     CAPTURE(c.scores);
@@ -292,7 +293,7 @@ TEST_CASE("weights that also choose keys are attention all the same", "[graph]")
             .attention.sites.size() == 1);
 }
 
-TEST_CASE("routers, heads, gates, pooling and linear attention are not attention", "[graph]") {
+TEST_CASE("routers, heads, gates and pooling are not attention", "[graph]") {
   const struct {
     const char *what, *body, *reason;
     bool looks_like_attention;
@@ -318,18 +319,6 @@ TEST_CASE("routers, heads, gates, pooling and linear attention are not attention
   %t : Tensor = aten::transpose(%p, %one, %two)
   %o : Tensor = aten::matmul(%t, %q))",
                 "its input is no product of two activations: it comes from aten::linear", false},
-               {"pooling by learned queries", R"(
-  %n : int = aten::size(%q, %two)
-  %query : Tensor = aten::arange(%n, %none, %none, %none, %none)
-  %s : Tensor = aten::matmul(%query, %k)
-  %p : Tensor = aten::softmax(%s, %last, %none)
-  %o : Tensor = aten::matmul(%p, %v))",
-                "one side of its product does not depend on the input (pooling, routing)", false},
-               {"linear attention", R"(
-  %p : Tensor = aten::softmax(%q, %last, %none)
-  %c : Tensor = aten::matmul(%k, %v)
-  %o : Tensor = aten::matmul(%p, %c))",
-                "its input is no product of two activations: it comes from an input of the model", false},
                {"a difference of two softmaxes", R"(
   %y : Tensor = aten::matmul(%q, %k)
   %p : Tensor = aten::softmax(%y, %last, %none)
