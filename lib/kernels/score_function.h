@@ -35,6 +35,9 @@ struct ScoreFunction {
   SINKSCOPE_HOST_DEVICE bool visible(std::int64_t i, std::int64_t j, std::int64_t keys) const {
     return j >= first_key(i) && j < end_key(i, keys);
   }
+  bool hides_the_same(const ScoreFunction& other) const {
+    return causal == other.causal && window == other.window && chunk == other.chunk;
+  }
 };
 
 }  // namespace sinkscope

@@ -58,7 +58,7 @@ std::optional<AttentionCost> attention_cost(const InstrumentedModel& model, cons
   taps.site = [&](SiteId, const AttentionView& view) {
     if (view.weights.defined()) return;
     const RecognisedMask* mask =
-        view.mask ? &masks.recognise(*view.mask, view.query.size(2), view.key.size(2), 1) : nullptr;
+        view.mask ? &masks.recognise(*view.mask, view.score, view.query.size(2), view.key.size(2), 1) : nullptr;
     AttentionCall call = attention_call(view, mask);
     forward += seconds_of(model.device, [&] { view.forward(); });
     pass += seconds_of(model.device, [&] {

@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/score_tensor.h"
+
 namespace sinkscope {
 namespace {
 
@@ -115,6 +117,11 @@ void recognise_padding(const VisibleRows& rows, std::int64_t queries, std::int64
 
 RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int64_t keys, std::int64_t first_keys) {
   RecognisedMask mask;
+  if (queries == keys && queries > 0 && matches(rows, MaskKind::causal, 0, queries, keys)) {  // the usual one
+    mask.kind = MaskKind::causal;
+    mask.visibility = {{shared(Visibility::causal(queries, keys))}};
+    return mask;
+  }
   const Survey seen = survey(rows, queries, keys);
   if (seen.full && (queries > 1 || keys > 1)) {
     mask.kind = MaskKind::none;
@@ -122,13 +129,12 @@ RecognisedMask recognise(const VisibleRows& rows, std::int64_t queries, std::int
     return mask;
   }
   if (seen.same && seen.causal_only && seen.most > 0 && queries == keys) {
-    for (const MaskKind kind : {MaskKind::causal, MaskKind::window, MaskKind::chunk}) {
+    for (const MaskKind kind : {MaskKind::window, MaskKind::chunk}) {
       if (!matches(rows, kind, seen.most, queries, keys)) continue;
       mask.kind = kind;
-      mask.width = kind == MaskKind::causal ? 0 : seen.most;
-      mask.visibility = {{shared(kind == MaskKind::causal   ? Visibility::causal(queries, keys)
-                                 : kind == MaskKind::window ? Visibility::window(queries, seen.most)
-                                                            : Visibility::chunk(queries, seen.most))}};
+      mask.width = seen.most;
+      mask.visibility = {{shared(kind == MaskKind::window ? Visibility::window(queries, seen.most)
+                                                          : Visibility::chunk(queries, seen.most))}};
       return mask;
     }
   }
@@ -189,21 +195,22 @@ bool is_causal(const RecognisedMask& mask) {
   return true;
 }
 
-RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
-                              std::int64_t first_keys) {
+RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys, std::int64_t first_keys,
+                              const ScoreFunction& score) {
   const at::Tensor small = compact(mask);
   const at::Tensor whole = small.expand({small.size(0), small.size(1), queries, keys});
   const bool is_bool = mask.scalar_type() == at::kBool;
-  RecognisedMask result = recognise(
-      [&](std::int64_t begin, std::int64_t end) {
-        const at::Tensor rows = whole.narrow(2, begin, end - begin);
-        return is_bool ? rows : rows > kMaskedBelow;
-      },
-      queries, keys, first_keys);
+  const auto visible = [&](std::int64_t begin, std::int64_t end) {
+    const at::Tensor rows = whole.narrow(2, begin, end - begin);
+    const at::Tensor shown = is_bool ? rows : rows > kMaskedBelow;
+    const at::Tensor hidden = hidden_pairs(score, begin, end - begin, 0, keys, mask.device());
+    return hidden.defined() ? shown.logical_and(hidden.logical_not()) : shown;
+  };
+  RecognisedMask result = recognise(visible, queries, keys, first_keys);
   result.exact = true;
   for (std::int64_t begin = 0; !is_bool && result.exact && begin < queries; begin += kRows) {
-    const at::Tensor rows = whole.narrow(2, begin, std::min(queries, begin + kRows) - begin);
-    result.exact = !(rows > kMaskedBelow).logical_and(rows != 0).any().item<bool>();
+    const std::int64_t end = std::min(queries, begin + kRows);
+    result.exact = !visible(begin, end).logical_and(whole.narrow(2, begin, end - begin) != 0).any().item<bool>();
   }
   return result;
 }

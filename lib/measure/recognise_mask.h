@@ -38,9 +38,11 @@ bool is_causal(const RecognisedMask& mask);
 /// that is used for masking (-1e4, -1e9, the lowest finite value, -inf) lies below.
 inline constexpr double kMaskedBelow = -9000;
 
-/// mask: bool (true: visible) or additive, broadcastable to [B, H, queries, keys]. Compared exactly, block by block.
-/// `first_keys`: for how many leading keys Visibility::sees is needed.
-RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys, std::int64_t first_keys);
+/// mask: bool (true: visible) or additive, broadcastable to [B, H, queries, keys]; a pair is visible where `score` does
+/// not hide it either. Compared exactly, block by block. `first_keys`: for how many leading keys Visibility::sees is
+/// needed.
+RecognisedMask recognise_mask(const at::Tensor& mask, std::int64_t queries, std::int64_t keys, std::int64_t first_keys,
+                              const ScoreFunction& score = {});
 
 /// Where a model built the matrix itself: a pair is masked if its score is below any finite one, or if its score lies
 /// under kMaskedBelow and its probability is exactly 0. scores, weights: [B, H, Q, K].

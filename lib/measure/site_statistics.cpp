@@ -12,8 +12,6 @@
 namespace sinkscope {
 namespace {
 
-constexpr std::size_t kCachedMasks = 4;  // a full and a windowed mask, measured and unselected sites
-
 /// The proxy of weights w with any row sum is |w_ij| / (sum_j |w_ij| + kProxyEpsilon) (docs/metrics.md).
 constexpr double kProxyEpsilon = 1e-8;
 
@@ -104,11 +102,6 @@ FirstKeysRequest first_keys_request(const SiteBatch& site, const Needs& needs,
   return request;
 }
 
-/// Keys of which Visibility knows who sees them: key 0 always, its uniform value is part of several metrics.
-std::int64_t leading_keys(const Needs& needs) {
-  return std::max({std::int64_t{1}, needs.first_keys, needs.after_first_k});
-}
-
 void set_mask(SiteBatch& site, const RecognisedMask& mask) {
   site.mask = mask.kind;
   site.mask_width = mask.width;
@@ -125,7 +118,8 @@ SiteBatch of_sdpa(const AttentionView& view, const Needs& needs, const std::opti
   site.kv_heads = view.key.size(1), site.keys = view.key.size(2), site.head_dim = view.query.size(3);
   site.row_sum_tolerance = view.query.element_size() < 4 ? 2e-2 : 1e-3;
   const std::int64_t first_keys = leading_keys(needs);
-  const RecognisedMask* mask = view.mask ? &masks.recognise(*view.mask, site.queries, site.keys, first_keys) : nullptr;
+  const RecognisedMask* mask =
+      view.mask ? &masks.recognise(*view.mask, view.score, site.queries, site.keys, first_keys) : nullptr;
   const RecognisedMask seen = mask != nullptr ? *mask : mask_of(view.score, site.queries, site.keys, first_keys);
   set_mask(site, seen);
   site.softcap = view.score.softcap;
@@ -296,18 +290,8 @@ SiteBatch of_marked(const AttentionView& view, const Needs& needs, const std::op
 
 }  // namespace
 
-const RecognisedMask& MaskCache::recognise(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
-                                           std::int64_t first_keys) {
-  const auto version = static_cast<std::uint32_t>(mask.is_inference() ? 0 : mask._version());
-  for (const Entry& entry : entries_)
-    if (entry.queries == queries && entry.keys == keys && entry.first_keys == first_keys &&
-        entry.mask.const_data_ptr() == mask.const_data_ptr() && entry.mask.sizes() == mask.sizes() &&
-        entry.mask.strides() == mask.strides() && entry.mask.scalar_type() == mask.scalar_type() &&
-        entry.version == version)
-      return entry.recognised;
-  if (entries_.size() >= kCachedMasks) entries_.pop_front();
-  entries_.push_back({mask, version, queries, keys, first_keys, recognise_mask(mask, queries, keys, first_keys)});
-  return entries_.back().recognised;
+std::int64_t leading_keys(const Needs& needs) {
+  return std::max({std::int64_t{1}, needs.first_keys, needs.after_first_k});
 }
 
 AttentionCall attention_call(const AttentionView& view, const RecognisedMask* mask) {

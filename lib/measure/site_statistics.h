@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <array>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,7 +12,7 @@
 #include "base/needs.h"
 #include "kernels/first_keys.h"
 #include "kernels/norms.h"
-#include "measure/recognise_mask.h"
+#include "measure/mask_cache.h"
 #include "observe/attention_view.h"
 
 namespace sinkscope {
@@ -44,27 +43,13 @@ struct SiteBatch {
   MeanAndLast head_output_norm;
 };
 
-/// Masks are shared by the layers of a model: what was recognised is kept while the tensor is unchanged.
-class MaskCache {
- public:
-  const RecognisedMask& recognise(const at::Tensor& mask, std::int64_t queries, std::int64_t keys,
-                                  std::int64_t first_keys);
-  void clear() { entries_.clear(); }
-
- private:
-  struct Entry {
-    at::Tensor mask;  // kept alive, so that its address cannot be reused by another tensor
-    std::uint32_t version;
-    std::int64_t queries, keys, first_keys;  // a mask of one row serves attention of any number of queries
-    RecognisedMask recognised;
-  };
-  std::deque<Entry> entries_;
-};
-
 /// `non_trigger` [B, T] bool: queries in the non_trigger series; used where T is the number of queries.
 /// Throws InputError for shapes that are no attention.
 SiteBatch site_statistics(const AttentionView& view, const Needs& needs, const std::optional<at::Tensor>& non_trigger,
                           MaskCache& masks);
+
+/// Keys of which Visibility knows who sees them: key 0 always, its uniform value is part of several metrics.
+std::int64_t leading_keys(const Needs& needs);
 
 /// The call as the kernels take it: a mask that is pure visibility has become part of the score function.
 AttentionCall attention_call(const AttentionView& view, const RecognisedMask* mask);

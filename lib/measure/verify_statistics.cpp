@@ -10,6 +10,7 @@
 #include "kernels/reference.h"
 #include "kernels/stream_statistics.h"
 #include "measure/site_statistics.h"
+#include "measure/verify_visibility.h"
 
 namespace sinkscope {
 namespace {
@@ -92,8 +93,10 @@ void compare_matrix(const SiteBatch& site, const Needs& needs, const at::Tensor&
                    ErrorUnit::absolute);
 }
 
-/// Long sequences: first-key probabilities, row sums and entropies of single rows.
-void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& errors) {
+/// Long sequences: first-key probabilities, row sums and entropies of single rows. `call` as measured, `own` as the
+/// model makes it.
+void compare_rows(const AttentionCall& call, const AttentionCall& own, const at::Tensor& visible_keys,
+                  const Needs& needs, ErrorTable& errors) {
   const std::int64_t queries = call.query.size(2), keys = call.key.size(2),
                      group = call.query.size(1) / call.key.size(1);
   const at::Tensor rows = sampled_rows(queries).to(call.query.device());
@@ -101,38 +104,37 @@ void compare_rows(const AttentionCall& call, const Needs& needs, ErrorTable& err
   if (needs.full_pass()) pass = full_pass(call);
   for (std::int64_t r = 0; r < rows.size(0); ++r) {
     const std::int64_t i = rows[r].item<std::int64_t>();
-    AttentionCall row = call;
-    row.query = call.query.narrow(2, i, 1);
-    const at::Tensor k = call.key.to(at::kDouble).repeat_interleave(group, 1);
-    at::Tensor s = at::matmul(row.query.to(at::kDouble), k.transpose(-1, -2)) * call.score.scale;  // [B, H, 1, K]
-    if (call.score.softcap > 0) s = (s / call.score.softcap).tanh() * call.score.softcap;
+    const at::Tensor k = own.key.to(at::kDouble).repeat_interleave(group, 1);
+    at::Tensor s = at::matmul(own.query.narrow(2, i, 1).to(at::kDouble), k.transpose(-1, -2)) * own.score.scale;
+    if (own.score.softcap > 0) s = (s / own.score.softcap).tanh() * own.score.softcap;  // [B, H, 1, K]
     at::Tensor hidden = at::ones({keys}, at::TensorOptions(at::kBool).device(s.device()));
-    const std::int64_t first = call.score.first_key(i), end = call.score.end_key(i, keys);
+    const std::int64_t first = own.score.first_key(i), end = own.score.end_key(i, keys);
     if (end > first) hidden.narrow(0, first, end - first).fill_(false);
     s = s.masked_fill(hidden, -INFINITY);
-    if (call.key_padding) s = s.masked_fill(call.key_padding->logical_not().unsqueeze(1).unsqueeze(1), -INFINITY);
-    if (call.mask) {
-      const at::Tensor all = call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).narrow(2, i, 1);
+    if (own.mask) {
+      const at::Tensor all = own.mask->expand({own.query.size(0), own.query.size(1), queries, keys}).narrow(2, i, 1);
       s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
     }
-    const at::Tensor hidden_row = (s == -INFINITY).all(-1).squeeze(2);  // no query: its log-sum-exp means nothing
+    const at::Tensor hidden_row = (visible_keys.select(2, i) == 0).to(s.device());  // no query: [1 or B, 1 or H]
     at::Tensor lse = at::logsumexp(s, {-1}).squeeze(2);
-    if (call.sink_logit) lse = at::logaddexp(lse, call.sink_logit->to(at::kDouble).view({1, -1}));
-    const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp().masked_fill(hidden_row.unsqueeze(-1), 0);
-    errors.compare("log_sum_exp", call.lse.select(2, i).masked_fill(hidden_row, 0), lse.masked_fill(hidden_row, 0),
-                   ErrorUnit::logit);
-    errors.compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0),
-                   p.select(2, 0), ErrorUnit::absolute);
+    if (own.sink_logit) lse = at::logaddexp(lse, own.sink_logit->to(at::kDouble).view({1, -1}));
+    const at::Tensor p = (s.squeeze(2) - lse.unsqueeze(-1)).exp();
+    const auto compare = [&](const char* name, const at::Tensor& got, const at::Tensor& expected, ErrorUnit unit) {
+      errors.compare(name, got.masked_fill(hidden_row, 0), expected.masked_fill(hidden_row, 0), unit);
+    };
+    compare("log_sum_exp", call.lse.select(2, i), lse, ErrorUnit::logit);
+    compare("first_token_probability", first_key_probabilities(call, 1, i, 1).select(3, 0).select(2, 0), p.select(2, 0),
+            ErrorUnit::absolute);
     if (pass.entropy.defined())
-      errors.compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), ErrorUnit::absolute);
-    if (pass.row_sum.defined()) errors.compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), ErrorUnit::absolute);
+      compare("row_entropy", pass.entropy.select(2, i), at::xlogy(p, p).sum(-1).neg(), ErrorUnit::absolute);
+    if (pass.row_sum.defined()) compare("row_sum", pass.row_sum.select(2, i), p.sum(-1), ErrorUnit::absolute);
   }
 }
 
 /// Long sequences: sums over all queries, of the first keys and of single columns. The probabilities are exp(s - lse)
-/// in float64; the log-sum-exp is what compare_rows has checked.
-void compare_columns(const SiteBatch& site, const AttentionCall& call, const Needs& needs,
-                     const std::optional<at::Tensor>& non_trigger, ErrorTable& errors) {
+/// in float64; the log-sum-exp is what compare_rows has checked. `call` as the model makes it.
+void compare_columns(const SiteBatch& site, const AttentionCall& call, const at::Tensor& visible_keys,
+                     const Needs& needs, const std::optional<at::Tensor>& non_trigger, ErrorTable& errors) {
   const std::int64_t queries = site.queries, keys = site.keys, group = site.heads / site.kv_heads;
   const std::int64_t leading =
       std::min(keys, std::max<std::int64_t>(1, std::max(needs.first_keys, needs.after_first_k)));
@@ -149,15 +151,13 @@ void compare_columns(const SiteBatch& site, const AttentionCall& call, const Nee
       visible.mutable_data_ptr<bool>()[i * chosen.size(0) + c] =
           call.score.visible(i, columns.const_data_ptr<std::int64_t>()[c], keys);
   s = s.masked_fill(visible.logical_not().to(s.device()), -INFINITY);
-  if (call.key_padding)
-    s = s.masked_fill(call.key_padding->index_select(1, chosen).logical_not().unsqueeze(1).unsqueeze(1), -INFINITY);
   if (call.mask) {
     const at::Tensor all =
         call.mask->expand({call.query.size(0), call.query.size(1), queries, keys}).index_select(3, chosen);
     s = all.scalar_type() == at::kBool ? s.masked_fill(all.logical_not(), -INFINITY) : s + all.to(at::kDouble);
   }
-  at::Tensor p = (s - call.lse.to(at::kDouble).unsqueeze(-1)).exp();
-  if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
+  const at::Tensor hidden_row = (visible_keys == 0).unsqueeze(-1).to(s.device());
+  const at::Tensor p = (s - call.lse.to(at::kDouble).unsqueeze(-1)).exp().masked_fill(hidden_row, 0);
   compare_first_keys(site, needs, p.narrow(3, 0, leading), non_trigger, errors);
   if (site.first_keys.learned_sink_sum.defined()) {
     const at::Tensor sink = (call.sink_logit->to(at::kDouble).view({1, -1, 1}) - call.lse.to(at::kDouble)).exp();
@@ -208,26 +208,29 @@ void compare_site(const AttentionView& view, const Needs& needs, const std::opti
     compare_matrix(site, needs, p, non_trigger, errors);
     return;
   }
-  const RecognisedMask* mask =
-      view.mask ? &masks.recognise(*view.mask, site.queries, site.keys, std::max(needs.first_keys, needs.after_first_k))
-                : nullptr;
-  AttentionCall call = attention_call(view, mask);
+  // The reference takes the mask itself, not what was recognised.
+  AttentionCall own = attention_call(view, nullptr);
+  own.mask = view.mask;
+  const at::Tensor visible = count_visible(own);
+  compare_visibility(site, visible, errors);
   if (site.queries <= kVerifiedLength) {
-    call.mask = view.mask;  // the reference takes the mask itself, not what was recognised
-    if (view.mask) call.score = view.score;
-    const Reference truth = reference(call);
-    at::Tensor p = truth.probabilities;
-    if (site.is_query.defined()) p = p.masked_fill(site.is_query.logical_not().unsqueeze(-1), 0);
+    const Reference truth = reference(own);
+    const at::Tensor p = truth.probabilities.masked_fill((visible == 0).unsqueeze(-1).to(view.query.device()), 0);
     compare_matrix(site, needs, p, non_trigger, errors);
+    compare_normalised_entropy(site, at::xlogy(p, p).sum(-1).neg(), visible.to(p.device()), errors);
     if (site.first_keys.learned_sink_sum.defined() && site.queries > 0)
       errors.compare("learned_sink_mass", site.first_keys.learned_sink_sum / static_cast<double>(site.queries),
                      1 - truth.pass.row_sum.mean(-1), ErrorUnit::absolute);
     if (view.lse.defined())
       errors.compare("log_sum_exp", view.lse.masked_fill(truth.lse.isinf(), INFINITY), truth.lse, ErrorUnit::logit);
   } else {
+    AttentionCall call = attention_call(
+        view,
+        view.mask ? &masks.recognise(*view.mask, view.score, site.queries, site.keys, leading_keys(needs)) : nullptr);
     if (!call.lse.defined()) call.lse = log_sum_exp(call);
-    compare_rows(call, needs, errors);
-    compare_columns(site, call, needs, non_trigger, errors);
+    own.lse = call.lse;
+    compare_rows(call, own, visible, needs, errors);
+    compare_columns(site, own, visible, needs, non_trigger, errors);
   }
 }
 

@@ -142,22 +142,6 @@ TEST_CASE("padding is found below every mask by position, and nothing else is ta
   CHECK(recognise_mask(at::zeros({2, 1, 4, 4}, at::kBool), 4, 4, 1).visibility.at(1).at(0)->queries() == 0);
 }
 
-TEST_CASE("the cache recognises a mask again only when it changes", "[measure]") {
-  MaskCache cache;
-  at::Tensor mask = at::ones({1, 1, 6, 6}, at::kBool).tril();
-  const RecognisedMask* first = &cache.recognise(mask, 6, 6, 1);
-  CHECK(&cache.recognise(mask, 6, 6, 1) == first);
-  CHECK(first->kind == MaskKind::causal);
-  mask.fill_(true);
-  CHECK(cache.recognise(mask, 6, 6, 1).kind == MaskKind::none);
-  // Sites that are not measured ask for no first keys, and cross attention has its own number of queries.
-  at::Tensor padding = at::ones({1, 1, 1, 6}, at::kBool);
-  padding.select(3, 0).fill_(false);
-  CHECK(cache.recognise(padding, 6, 6, 0).visibility.at(0).at(0)->rows() == 6);
-  CHECK_FALSE(cache.recognise(padding, 6, 6, 2).visibility.at(0).at(0)->sees(5, 0));
-  CHECK(cache.recognise(padding, 4, 6, 2).visibility.at(0).at(0)->rows() == 4);
-}
-
 Needs all_needs() {
   Needs needs;
   needs.first_keys = 3, needs.after_first_k = 2, needs.tail_window = 4;
@@ -203,6 +187,12 @@ TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[m
                     .tril()
                     .logical_and(at::arange(kLength) < at::tensor({30, 37}).view({2, 1, 1, 1})),
                 "fused"},
+               {"causal beside a mask that hides nothing", true, at::ones({kLength, kLength}, at::kBool), "fused"},
+               {"causal beside a padding of one row", true,
+                (at::arange(kLength) < at::tensor({30, 37}).view({2, 1, 1, 1})), "fused"},
+               {"causal beside a symmetric band", true,
+                band(kLength, 9).logical_or(band(kLength, 9).t()).view({1, 1, kLength, kLength}), "fused"},
+               {"causal beside a bias", true, bias, "blocks"},
                {"a bias", false, additive(at::ones({kLength, kLength}, at::kBool).tril(), -INFINITY) + bias, "blocks"}};
   for (const auto& c : cases) {
     CAPTURE(c.name);
@@ -217,6 +207,12 @@ TEST_CASE("fused, blockwise and materialised statistics agree with float64", "[m
     const SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
     CHECK(site.measured_by == c.measured_by);
     CHECK(site.kv_heads == 2);
+    const at::Tensor seen = (truth.probabilities > 0).sum(-1);
+    for (std::size_t b = 0; b < 2; ++b)
+      for (std::int64_t i = 0; i < kLength; ++i)
+        CHECK(site.visibility.at(site.visibility.size() == 1 ? 0 : b).at(0)->visible(i) ==
+              seen[static_cast<std::int64_t>(b)][0][i].item<std::int64_t>());
+    CHECK(site.causal == (c.name != std::string("bidirectional")));
     check_against(site, truth.probabilities, 1e-6);
     CHECK(site.value_norm.first[1][0].item<double>() == near(v[1][0][0].norm().item<double>(), 1e-6));
 

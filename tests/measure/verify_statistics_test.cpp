@@ -56,6 +56,28 @@ TEST_CASE("sampled rows and columns of a long padded sequence agree with float64
   }
 }
 
+TEST_CASE("masks of short and long sequences are taken as they are, alone and beside causality", "[measure]") {
+  for (const std::int64_t length : {std::int64_t{20}, kLength}) {
+    const at::Tensor padding = (at::arange(length) >= 5).view({1, 1, 1, length});
+    const at::Tensor finite = at::zeros({1, 1, 1, length}).masked_fill(padding.logical_not(), -1e9);
+    for (const at::Tensor& mask : {padding, finite}) {
+      AttentionCall call;
+      call.query = models::numbers({1, 2, length, 8}, 1), call.key = models::numbers({1, 1, length, 8}, 2);
+      call.mask = mask, call.score.causal = true;
+      AttentionView view;
+      view.query = call.query, view.key = view.value = call.key, view.output = call.query;
+      view.mask = mask, view.score = call.score, view.lse = reference(call).lse.to(at::kFloat);
+      const auto errors = errors_of(view);
+      CHECK(errors.contains(length == 20 ? "normalised_entropy" : "row_entropy"));
+      CHECK(errors.at("visible_keys") == 0);
+      for (const auto& [name, error] : errors) {
+        CAPTURE(name, length, mask.scalar_type());
+        CHECK(error < 1e-5);
+      }
+    }
+  }
+}
+
 TEST_CASE("a wrong log-sum-exp of a long sequence is found", "[measure]") {
   AttentionView view = long_view();
   view.lse += 0.03;

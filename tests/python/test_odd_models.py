@@ -51,6 +51,18 @@ class CausalByMask(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.ones(q.size(2), q.size(2), dtype=torch.bool).tril())
 
 
+class CausalBeside(nn.Module):
+    """is_causal and a mask of its own: both hide."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, q, k, v):
+        position = torch.arange(q.size(2))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask(position[:, None] - position[None, :]), is_causal=True)
+
+
 class EagerWindow(nn.Module):
     def forward(self, q, k, v):
         position = torch.arange(q.size(2))
@@ -145,6 +157,9 @@ def tokens(tmp_path_factory, ids):
 KINDS = {  # core, bias of every block, mask, measured_by
     "sdpa": (Sdpa, causal(LENGTH), "causal", "fused"),
     "sdpa with a causal mask tensor": (CausalByMask, causal(LENGTH), "causal", "fused"),
+    "sdpa, causal beside a mask that hides nothing": (lambda: CausalBeside(lambda d: d > -10_000), causal(LENGTH), "causal", "fused"),
+    "sdpa, causal beside a band": (lambda: CausalBeside(lambda d: d.abs() < WINDOW), window(), "window", "fused"),
+    "sdpa, causal beside a bias": (lambda: CausalBeside(lambda d: -0.5 * d.abs()), alibi(1)[0], "causal", "blocks"),
     "sdpa, bidirectional": (lambda: Sdpa(causal=False), FLAT, "none", "fused"),
     "sdpa with a window mask": (Windowed, window(), "window", "fused"),
     "sdpa with ALiBi": (Alibi, alibi(2), "causal", "blocks"),
@@ -175,6 +190,8 @@ def test_every_spelling_of_attention_agrees_with_float64(tmp_path, ids, tokens, 
     else:
         expected = truth.next_token_loss(logits, ids.numpy()).mean()
         assert report["metrics"]["loss"]["value"] == pytest.approx(expected, rel=1e-5)
+        if mask == "causal":
+            assert report["metrics"]["first_token_mass"]["uniform"] == pytest.approx(truth.harmonic(LENGTH) / LENGTH)
 
 
 def test_mixed_full_and_windowed_sites_have_a_value_for_each_group_and_a_warning(tmp_path, ids, tokens):
