@@ -75,7 +75,6 @@ void observe_weights(Graph& graph, const Site& site) {
                                    graph.insertConstant(dims),
                                    graph.insertConstant(other_rows),
                                    graph.insertConstant(static_cast<std::int64_t>(site.softmax_dim)),
-                                   graph.insertConstant(site.heads_first),
                                    graph.insertConstant(site.info.row_sum != "free"),
                                    graph.insertConstant(static_cast<std::int64_t>(index(site.info.id)))};
   tap_output(node, create(graph, "sinkscope::observe_weights", inputs, node->output()), graph);

@@ -40,25 +40,6 @@ bool is_in_scope(const Value* value, const Node* node) {
   return false;
 }
 
-/// Whether a merged dim is split into, or was made from, heads before sequences: view(H, B, ...) with a constant first.
-bool heads_come_first(Value* output) {
-  for (const jit::Use& use : output->uses()) {
-    if (is_op(use.user, {"to", "contiguous", "dropout"})) {
-      if (heads_come_first(use.user->output())) return true;
-      continue;
-    }
-    if (!is_op(use.user, {"view", "reshape"}) || use.offset != 0) continue;
-    Node* list = use.user->input(1)->node();
-    if (list->kind() != c10::prim::ListConstruct || list->inputs().size() < 4) continue;
-    const auto is_count = [](Value* v) {
-      const auto constant = constant_int(v);
-      return v->node()->kind() == c10::prim::GetAttr || (constant && *constant > 0);
-    };
-    return is_count(list->input(0)) && !is_count(list->input(1));
-  }
-  return false;
-}
-
 /// Keys or values as a product takes them, before a transposition and a repetition of heads.
 MatrixPart before_layout(Value* operand, Axes axes, int rank) {
   Value* value = before_transposition(operand, axes, rank);
@@ -163,7 +144,6 @@ Site site_of(const Normaliser& normaliser, const Pair& pair, const std::vector<S
   const Operand& side = values.values();
   const MatrixPart value = before_layout(side.value, {side.inner, side.free.front().operand}, values.product.rank);
   site.value = value.value, site.value_axes = value.axes;
-  site.heads_first = heads_come_first(site.node->output());
   add_others(site, normaliser, pair, all);
   return site;
 }

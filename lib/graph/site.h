@@ -57,8 +57,7 @@ struct Site {
   /// Where an einsum does not say which of two dims is that of the queries: what is not in the `*_axes`. The run's
   /// sizes decide.
   std::optional<QueryRows> other_rows;
-  int softmax_dim = -1;      ///< as written: a positive one is compared with the rank when the site runs
-  bool heads_first = false;  ///< B and H are merged as [H x B]
+  int softmax_dim = -1;  ///< as written: a positive one is compared with the rank when the site runs
 };
 
 /// A softmax, a sigmoid between two products, or a product of products, that is not measured, and why.

@@ -12,25 +12,90 @@
 namespace sinkscope {
 namespace {
 
-[[noreturn]] void refuse(const at::Tensor& x, const InputShape& input) {
+[[noreturn]] void refuse(const at::Tensor& x, const InputShape& input, SiteId site) {
   throw InputError(fmt::format(
-      "its matrix has shape {}, from which {} sequences and their heads cannot be told apart. Declare it with "
-      "sinkscope::attention.",
-      fmt::join(x.sizes(), " x "), input.sequences));
+      "attention site {}: its matrix has shape {}, from which {} sequences and their heads cannot be told apart. "
+      "Declare it with sinkscope::attention.",
+      index(site), fmt::join(x.sizes(), " x "), input.sequences));
 }
 
-/// Whether a matrix of rank 4 is [H, B, ...]. Windows [B x W, H, ...] do not see the `whole` sequence, where its length
-/// is known; heads in front of the batch do, on one side at least.
-bool are_heads_first(const at::Tensor& matrix, const InputShape& input, bool whole, HeadOrders* orders, SiteId site) {
-  const LeadingDims dims{matrix.size(0), matrix.size(1), input.sequences};
+/// The shapes of a matrix with its leading dims, and what the input says.
+struct Shape {
+  const at::Tensor& matrix;
+  InputShape input;
+  std::int64_t queries, keys;
+  /// Heads, merged with the batch or in front of it, see the whole sequence at least on one side; windows do not.
+  bool may_be_whole() const { return input.length == 0 || queries == input.length || keys == input.length; }
+  bool is_whole() const { return input.length > 0 && may_be_whole(); }
+};
+
+/// Whether a matrix of rank 4 is [H, B, ...].
+bool are_heads_first(const Shape& shape, HeadOrders* orders, SiteId site) {
+  const LeadingDims dims{shape.matrix.size(0), shape.matrix.size(1), shape.input.sequences};
   if (dims.first == 1 && dims.second == 1) return false;
-  const bool guess = whole && input.length > 0 && dims.first != dims.sequences;
+  // [H, 1] of one sequence is the same as merged heads.
+  if (dims.sequences == 1 && dims.second == 1 && shape.is_whole() && (orders == nullptr || !orders->is_open(site)))
+    return false;
+  const bool whole = shape.may_be_whole(), guess = shape.is_whole() && dims.first != dims.sequences;
   std::optional<bool> shown;
   if (dims.second != dims.sequences || !whole)
     shown = false;
   else if (dims.first % dims.sequences != 0)
     shown = true;
   return orders != nullptr ? orders->heads_first(site, dims, shown, guess) : shown.value_or(guess);
+}
+
+/// Whether a matrix [B x n, C, ...] of n > 1 entries for a sequence is merged heads with C = 1; else it is windows.
+/// They look alike where C = 1, but for what they cover.
+bool are_unit_heads(const Shape& shape, SiteId site) {
+  const std::int64_t entries = shape.matrix.size(0) / shape.input.sequences, length = shape.input.length;
+  if (shape.matrix.size(1) > 1) {
+    if (length > 0 && shape.queries == length)
+      throw InputError(fmt::format(
+          "attention site {}: it attends over {} sequences of the whole length for each of {} that were given, and "
+          "nothing says which is whose. Declare it with sinkscope::attention.",
+          index(site), entries, shape.input.sequences));
+    return false;
+  }
+  const std::int64_t covered = entries * shape.queries;  // by windows, the last of them perhaps padded
+  const bool windows = length > 0 && covered >= length && covered < length + shape.queries;
+  if (shape.is_whole() == windows) refuse(shape.matrix, shape.input, site);
+  return !windows;
+}
+
+/// Whether all query heads of a group share keys, so that dims [B, G, H / G] are groups of heads and no windows.
+bool are_groups(const at::Tensor& matrix, const at::Tensor& key) {
+  if (matrix.size(1) == 1) return true;
+  if (key.dim() == 4) return key.size(1) == matrix.size(1);
+  return matrix.size(2) > 1 && key.dim() == 5 && (key.size(2) == 1 || key.stride(2) == 0);
+}
+
+/// Reads what stands in front of the matrix dims. Refuses what could be read in several ways.
+HeadLayout layout_of(const AttentionView& view, const InputShape& input, HeadOrders* orders, SiteId site) {
+  const at::Tensor& matrix = view.rows();
+  const Shape shape{matrix, input, matrix.size(-2), view.key.size(-2)};
+  const std::int64_t rank = matrix.dim(), sequences = input.sequences, leading = matrix.size(0);
+  HeadLayout layout{.sequences = sequences};
+  if (sequences <= 0) return layout;
+  const bool several = leading != sequences;
+  if (rank == 3 && several && (leading % sequences != 0 || !shape.may_be_whole())) refuse(matrix, input, site);
+  if (rank == 4) {
+    layout.heads_first = are_heads_first(shape, orders, site);
+    layout.unit_heads = !layout.heads_first && several && leading % sequences == 0 && are_unit_heads(shape, site);
+  }
+  if (rank == 5 &&
+      (input.length > 0 ? shape.queries != input.length || shape.keys != input.length : !are_groups(matrix, view.key)))
+    refuse(matrix, input, site);
+  // The order inside a merged dim: of windows or heads in the matrix, or of heads in what stands beside it.
+  if (orders == nullptr || layout.heads_first) return layout;
+  for (const at::Tensor* x : {&matrix, &view.output, &view.key, &view.value}) {
+    const bool merged = x->defined() && x->size(0) != sequences && x->size(0) % sequences == 0 &&
+                        (x->dim() == 3 || (x == &matrix && rank == 4));
+    if (!merged) continue;
+    layout.sequences_inner = orders->sequences_inner(site, *x, sequences);
+    break;
+  }
+  return layout;
 }
 
 /// The matrix of a fused call over windows: small, so it is written out.
@@ -103,8 +168,8 @@ at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns
   switch (y.dim()) {
     case 3:
       if (sequences <= 0 || leading == sequences || leading % sequences != 0) return y.unsqueeze(1);
-      return layout.merged_heads_first ? y.unflatten(0, {leading / sequences, sequences}).transpose(0, 1)
-                                       : y.unflatten(0, {sequences, leading / sequences});
+      return layout.sequences_inner ? y.unflatten(0, {leading / sequences, sequences}).transpose(0, 1)
+                                    : y.unflatten(0, {sequences, leading / sequences});
     case 4:
       return layout.heads_first ? y.transpose(0, 1) : y;
     case 5:
@@ -115,23 +180,27 @@ at::Tensor to_heads(const at::Tensor& x, std::int64_t rows, std::int64_t columns
   }
 }
 
-at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows) {
-  return x.unflatten(0, {x.size(0) / windows, windows}).transpose(1, 2).flatten(2, 3);
+at::Tensor fold_windows(const at::Tensor& x, std::int64_t windows, bool sequences_inner) {
+  const std::int64_t sequences = x.size(0) / windows;
+  const at::Tensor apart =
+      sequences_inner ? x.unflatten(0, {windows, sequences}).transpose(0, 1) : x.unflatten(0, {sequences, windows});
+  return apart.transpose(1, 2).flatten(2, 3);
 }
 
-void arrange(AttentionView& view, const InputShape& input, bool merged_heads_first, HeadOrders* orders, SiteId site) {
+void arrange(AttentionView& view, const InputShape& input, HeadOrders* orders, SiteId site) {
   for (at::Tensor* x : {&view.query, &view.weights, &view.scores}) broadcast_leading(*x, view.output, 2);
   broadcast_leading(view.sink_mass, view.output, 1);
-  const at::Tensor& matrix = view.materialised() ? view.weights : view.query;
-  const std::int64_t rank = matrix.dim(), sequences = input.sequences, leading = matrix.size(0);
-  const std::int64_t queries = matrix.size(-2), keys = view.key.size(-2);
-  // Heads, merged with the batch or in front of it, see the whole sequence at least on one side; windows do not.
-  const bool whole = input.length == 0 || queries == input.length || keys == input.length;
-  HeadLayout layout{sequences, false, merged_heads_first};
-  if (rank == 3 && sequences > 0 && leading != sequences && (leading % sequences != 0 || !whole)) refuse(matrix, input);
-  layout.heads_first = rank == 4 && sequences > 0 && are_heads_first(matrix, input, whole, orders, site);
-  if (rank == 5 && input.length > 0 && (queries != input.length || keys != input.length)) refuse(matrix, input);
-
+  const HeadLayout layout = layout_of(view, input, orders, site);
+  const std::int64_t sequences = layout.sequences;
+  if (layout.unit_heads) {
+    for (at::Tensor* x : {&view.query, &view.key, &view.value, &view.output, &view.weights, &view.scores})
+      if (x->defined() && x->dim() == 4) *x = x->squeeze(1);
+    for (at::Tensor& part : view.more_keys)
+      if (part.dim() == 4) part = part.squeeze(1);
+    if (view.mask && view.mask->dim() == 4) view.mask = view.mask->squeeze(1);
+    if (view.sink_mass.defined() && view.sink_mass.dim() == 3) view.sink_mass = view.sink_mass.squeeze(1);
+  }
+  const std::int64_t rank = view.rows().dim();
   if (view.mask && view.mask->dim() >= 3)
     view.mask = view.mask->dim() == rank ? to_heads(*view.mask, -2, -1, layout) : view.mask->unsqueeze(0);
   for (at::Tensor* x : {&view.query, &view.key, &view.value, &view.output, &view.weights, &view.scores})
@@ -143,15 +212,18 @@ void arrange(AttentionView& view, const InputShape& input, bool merged_heads_fir
   if (layout.heads_first && view.lse.defined()) view.lse = view.lse.transpose(0, 1).contiguous();
   if (sequences <= 0) return;
 
-  const std::int64_t batch = (view.materialised() ? view.weights : view.query).size(0);
+  const std::int64_t batch = view.rows().size(0);
   for (at::Tensor* x : {&view.key, &view.value})  // one memory for all sequences
     if (x->size(0) == 1 && batch > 1) *x = x->expand({batch, -1, -1, -1});
   if (batch == sequences || batch % sequences != 0) return;
   view.windows = batch / sequences;
   if (!view.materialised()) write_out(view, view.key);
-  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.weights, &view.scores})
-    *x = fold_windows(*x, view.windows);
-  if (view.sink_mass.defined()) view.sink_mass = fold_windows(view.sink_mass.unsqueeze(-1), view.windows).squeeze(-1);
+  const auto fold = [&](at::Tensor& x) { x = fold_windows(x, view.windows, layout.sequences_inner); };
+  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.weights, &view.scores}) fold(*x);
+  if (!view.sink_mass.defined()) return;
+  view.sink_mass = view.sink_mass.unsqueeze(-1);
+  fold(view.sink_mass);
+  view.sink_mass = view.sink_mass.squeeze(-1);
 }
 
 }  // namespace sinkscope

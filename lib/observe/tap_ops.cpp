@@ -65,7 +65,7 @@ at::Tensor observe_sdpa(const at::Tensor& query, const at::Tensor& key, const at
     view.score.scale = scale.value_or(1 / std::sqrt(static_cast<double>(query.size(-1))));
     view.lse = result.lse.defined() ? result.lse.detach() : at::Tensor();
     view.forward = [&] { sdpa_composite(arguments); };
-    arrange(view, current->input, false, current->taps->head_orders, SiteId{site});
+    arrange(view, current->input, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return result.output;
@@ -96,15 +96,15 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
 
 at::Tensor observe_weights(const at::Tensor& output, const at::Tensor& weights, const at::Tensor& scores,
                            const at::Tensor& value, at::TensorList keys, const std::optional<at::Tensor>& with_sink,
-                           at::IntArrayRef dims, at::IntArrayRef other_rows, std::int64_t softmax_dim, bool heads_first,
-                           bool probability, std::int64_t site) {
+                           at::IntArrayRef dims, at::IntArrayRef other_rows, std::int64_t softmax_dim, bool probability,
+                           std::int64_t site) {
   guarded([&] {
     if (!current->taps->site) return;
     const at::NoGradGuard no_grad;
     AttentionView view = matrix_view(
         {output, weights, scores, value, keys, with_sink, dims, other_rows, softmax_dim, current->input.length});
     view.probability = probability;
-    arrange(view, current->input, heads_first, current->taps->head_orders, SiteId{site});
+    arrange(view, current->input, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return output;
@@ -122,7 +122,7 @@ at::Tensor observe_projected(const at::Tensor& output, const at::Tensor& query, 
     ProjectedArguments arguments{query, key, value, heads, weight, bias, {}, mask, mask_type.value_or(-1)};
     if (norm_first) arguments.norm = LayerNorm{*norm_weight, *norm_bias, eps};
     AttentionView view = projected_view(arguments);
-    arrange(view, current->input, false, current->taps->head_orders, SiteId{site});
+    arrange(view, current->input, current->taps->head_orders, SiteId{site});
     current->taps->site(SiteId{site}, view);
   });
   return output;
@@ -170,7 +170,7 @@ TORCH_LIBRARY(sinkscope, m) {
   m.def(
       "observe_weights(Tensor(a) output, Tensor weights, Tensor scores, Tensor value, Tensor[] keys, Tensor? "
       "with_sink, "
-      "int[] dims, int[] other_rows, int softmax_dim, bool heads_first, bool probability, int site) -> Tensor(a)");
+      "int[] dims, int[] other_rows, int softmax_dim, bool probability, int site) -> Tensor(a)");
   m.def(
       "observe_projected(Tensor(a) output, Tensor query, Tensor key, Tensor value, int heads, Tensor weight, Tensor "
       "bias, bool norm_first, Tensor? norm_weight, Tensor? norm_bias, float eps, Tensor? mask, int? mask_type, int "

@@ -144,6 +144,45 @@ def sdpa_of_merged_heads(q, k, v):
     return mixed.view(q.size(0), HEADS, q.size(2), -1)
 
 
+def heads_joined(q, k, v):
+    """As Kyubyong Park's transformer: one head behind the other along the batch."""
+    q, k, v = (torch.cat([x[:, head] for head in range(HEADS)], 0) for x in (q, k, v))
+    weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)).mul(SCALE).masked_fill(hidden(q), -1e9), -1)
+    return torch.stack(torch.bmm(weights, v).chunk(HEADS, 0), 1)
+
+
+def heads_unflattened(q, k, v):
+    q, k, v = (x.transpose(0, 1).flatten(0, 1) for x in (q, k, v))
+    weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)).mul(SCALE).masked_fill(hidden(q), -1e9), -1)
+    return torch.bmm(weights, v).unflatten(0, (HEADS, -1)).transpose(0, 1)
+
+
+def sdpa_of_merged_heads_first(q, k, v):
+    batch = q.size(0)
+    q, k, v = (x.transpose(0, 1).flatten(0, 1) for x in (q, k, v))
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return mixed.view(HEADS, batch, q.size(1), -1).transpose(0, 1)
+
+
+def sdpa_of_one_head(q, k, v):
+    """Heads in the batch, and a dim of one where heads are expected."""
+    mixed = F.scaled_dot_product_attention(*(x.flatten(0, 1).unsqueeze(1) for x in (q, k, v)), is_causal=True)
+    return mixed.squeeze(1).view(q.size(0), HEADS, q.size(2), -1)
+
+
+def one_head(q, k, v):
+    batch = q.size(0)
+    q, k, v = (x.flatten(0, 1).unsqueeze(1) for x in (q, k, v))
+    mixed = torch.softmax(scores_of(q, k).masked_fill(hidden(q), -1e9), -1) @ v
+    return mixed.squeeze(1).view(batch, HEADS, q.size(2), -1)
+
+
+def one_head_first(q, k, v):
+    q, k, v = (x.transpose(0, 1).flatten(0, 1).unsqueeze(1) for x in (q, k, v))
+    mixed = torch.softmax(scores_of(q, k).masked_fill(hidden(q), -1e9), -1) @ v
+    return mixed.squeeze(1).unflatten(0, (HEADS, -1)).transpose(0, 1)
+
+
 def groups(q, k, v):
     """Five dims: query heads of a KV head share a dim of their own."""
     q, k, v = (x.unsqueeze(2) for x in (q, k, v))
@@ -154,6 +193,7 @@ def groups(q, k, v):
 SPELLINGS = [in_place, where_without_scale, by_bmm, by_bmm_heads_first, heads_before_the_batch, by_baddbmm, by_einsum, by_einsum_length_first,
              keys_on_the_left, log_softmax, log_sum_exp, masked_softmax, safe_softmax, two_products, zeroed_behind,
              sdpa_of_merged_heads, groups]
+MERGED = [heads_joined, heads_unflattened, sdpa_of_merged_heads_first, sdpa_of_one_head, one_head, one_head_first]
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +206,7 @@ def tokens(tmp_path_factory, ids):
     return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("spelling", SPELLINGS + MERGED, ids=lambda f: f.__name__)
 def test_every_spelling_of_causal_attention_agrees_with_float64(tmp_path, ids, tokens, spelling):
     toy = Toy(Written(spelling), Written(spelling))
     report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens, "--verify")
@@ -182,7 +222,7 @@ FEW = [by_einsum, by_bmm, by_bmm_heads_first, by_einsum_length_first, heads_befo
 
 
 @pytest.mark.parametrize(("sequences", "batch"), [(1, 1), (2, 2), (3, 2), (5, 3)])
-@pytest.mark.parametrize("spelling", FEW, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("spelling", FEW + MERGED, ids=lambda f: f.__name__)
 def test_as_many_sequences_as_heads_are_not_mixed_up_with_them(tmp_path, spelling, sequences, batch):
     toy = Toy(Written(spelling))
     ids = ids_of(sequences, LENGTH)

@@ -1,4 +1,5 @@
-"""Models unlike the usual traced decoder: scripts, other outputs, a batch baked in, other dtypes, very short sequences.
+"""Models unlike the usual traced decoder: scripts, other outputs, batches that the model cuts or copies, other dtypes, very
+short sequences.
 
 Each is compared with the float64 account of the same weights in truth.py.
 """
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 import toys
 import truth
 from measuring import MEASURES, codes, measure, refused, warning, write_tokens
+from safetensors.torch import save_file
 from torch import Tensor
 from toys import BATCH, LENGTH, Eager, Sdpa, Toy, Windowed, assert_agrees, causal, ids_of, truth_of, write
 
@@ -136,3 +138,75 @@ def test_fewer_tokens_than_first_keys_leave_the_keys_beyond_undefined(tmp_path, 
     by_key = report["metrics"]["sink_rate"]["series"]["by_key"]["data"]
     assert by_key[length:] == [None] * (10 - length)
     np.testing.assert_allclose(by_key[:length], [(truth.alpha(sites[0], k) > 0.3).mean() for k in range(length)], atol=1e-9)
+
+
+CUT = 4  # tokens of a window
+
+
+def cut(x):
+    return x.view(x.size(0), -1, CUT, x.size(2))
+
+
+class Windows(Toy):
+    """Attention inside windows that are stacked along the batch, those of a sequence behind each other."""
+
+    def forward(self, ids):
+        x = cut(self.embedding(ids))
+        return self.head(self.blocks[0](x.flatten(0, 1)).view(ids.size(0), -1, toys.WIDTH))
+
+
+class WindowsFirst(Toy):
+    """The same, the first windows of all sequences in front."""
+
+    def forward(self, ids):
+        x = cut(self.embedding(ids)).transpose(0, 1)
+        y = self.blocks[0](x.flatten(0, 1)).view(-1, ids.size(0), CUT, toys.WIDTH)
+        return self.head(y.transpose(0, 1).flatten(1, 2))
+
+
+@pytest.mark.parametrize("core", [Sdpa, Eager])
+@pytest.mark.parametrize("model", [Windows, WindowsFirst])
+def test_windows_along_the_batch_stay_with_their_sequence(tmp_path, ids, tokens, model, core):
+    toy = model(core())
+    path = write(toy, tmp_path / "m.pt", example=ids_of(BATCH, LENGTH))
+    site = truth_of(toy, ids.view(-1, CUT), causal(CUT))[0][0]  # a window is a sequence of its own
+    mass = site.attention[..., 0].reshape(BATCH, LENGTH // CUT, 2, CUT).mean((1, 3))
+    for batch in (BATCH, 2, 1):
+        metric = measure(path, "--tokens", tokens, "--batch", batch)["metrics"]["first_token_mass"]
+        np.testing.assert_allclose(metric["per_sequence"], mass.mean(1), atol=1e-6)
+        np.testing.assert_allclose(metric["per_head"][0], mass.mean(0), atol=1e-6)
+
+
+class Twice(Toy):
+    """Reads every sequence also backwards, in the same forward."""
+
+    def forward(self, ids):
+        x = self.embedding(ids)
+        forward, backward = self.blocks[0](torch.cat([x, x.flip(1)], 0)).chunk(2, 0)
+        return self.head(forward + backward)
+
+
+@pytest.mark.parametrize("core", [Sdpa, Eager])
+def test_copies_of_whole_sequences_in_one_batch_are_refused(tmp_path, tokens, core):
+    path = write(Twice(core()), tmp_path / "m.pt")
+    for batch in (1, 2, BATCH):
+        assert "sequences of the whole length" in refused("measure", path, "--tokens", tokens, "--batch", batch, code=3)
+
+
+class Picture(torch.nn.Module):
+    """Numbers in [B, 16, 16], cut into four windows of four rows; windows and heads in dims of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.out = torch.nn.Linear(16, 48, bias=False), torch.nn.Linear(16, 5)
+
+    def forward(self, x):
+        q, k, v = self.inner(x).unflatten(1, (4, 4)).unflatten(3, (3, 2, 8)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        mixed = torch.softmax(q @ k.transpose(-1, -2), -1) @ v
+        return self.out(mixed.transpose(2, 3).flatten(3).flatten(1, 2)).mean(1)
+
+
+def test_windows_in_a_dim_of_their_own_are_not_taken_for_heads_where_the_length_is_not_known(tmp_path):
+    path = write(Picture(), tmp_path / "m.pt", example=torch.randn(2, 16, 16), metadata={"input": "tensor"})
+    save_file({"x": torch.randn(3, 16, 16)}, tmp_path / "x.safetensors")
+    assert "cannot be told apart" in refused("measure", path, "--tensor", tmp_path / "x.safetensors", code=3)

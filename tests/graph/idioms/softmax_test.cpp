@@ -268,23 +268,6 @@ TEST_CASE("KV heads are seen before their repetition in written-out attention", 
   CHECK(found.name(found.site().value) == "v");
 }
 
-TEST_CASE("merged heads are split in the order of the view behind them", "[graph]") {
-  const auto merged = [](const std::string& first, const std::string& second) {
-    return ir::find(R"(
-  %kt : Tensor = aten::transpose(%k, %one, %two)
-  %s : Tensor = aten::bmm(%q, %kt)
-  %p : Tensor = aten::softmax(%s, %last, %none)
-  %y : Tensor = aten::bmm(%p, %v)
-  %b : int = aten::size(%mask, %zero)
-  %t : int = aten::size(%mask, %one)
-  %dims : int[] = prim::ListConstruct(%)" +
-                    first + ", %" + second + R"(, %t, %last)
-  %o : Tensor = aten::view(%y, %dims))");
-  };
-  CHECK_FALSE(merged("b", "two").site().heads_first);
-  CHECK(merged("two", "b").site().heads_first);
-}
-
 TEST_CASE("weights that also choose keys are attention all the same", "[graph]") {
   CHECK(ir::find(kScores + R"(
   %p : Tensor = aten::softmax(%s, %last, %none)
