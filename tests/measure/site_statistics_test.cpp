@@ -330,6 +330,21 @@ TEST_CASE("what a materialised softmax gives to a learned sink is known and take
   CHECK(at::allclose(site.first_keys.learned_sink_sum, view.sink_mass.to(at::kDouble).sum(-1)));
 }
 
+TEST_CASE("what a learned sink leaves is renormalised also where it leaves next to nothing", "[measure]") {
+  AttentionCall call;
+  call.query = models::numbers({1, 2, 9, 16}, 1), call.key = models::numbers({1, 2, 9, 16}, 2);
+  call.score.causal = true, call.sink_logit = at::full({2}, 25.F);
+  const Reference truth = reference(call);
+  const at::Tensor mass = truth.probabilities.sum(-1);
+  AttentionView view;
+  view.key = view.value = call.key, view.output = call.query;
+  view.weights = truth.probabilities.to(at::kFloat), view.scores = truth.scores.to(at::kFloat);
+  view.sink_mass = (1 - mass).to(at::kFloat);
+  MaskCache masks;
+  const SiteBatch site = site_statistics(view, all_needs(), std::nullopt, masks);
+  CHECK(at::allclose(site.first_keys.renormalised_sum, (truth.probabilities.select(3, 0) / mass).sum(-1), 1e-5));
+}
+
 TEST_CASE("weights that an author declared are measured as they are, with a proxy where rows have any sum",
           "[measure]") {
   constexpr std::int64_t kLength = 12;
