@@ -19,6 +19,9 @@ struct AttentionCall {
   std::optional<at::Tensor> key_padding;  ///< [B, K] bool, true: visible; understood by the fused kernels
   std::optional<at::Tensor> sink_logit;   ///< [H] learned sink logits, in the denominator only
   at::Tensor lse;  ///< [B, H, Q] float32 (float64 for float64), natural log, sink included; fully masked rows 0 or +inf
+  /// [B, H, Q] as lse, of the keys alone, where there is a sink and the forward gave it. It says what the sink leaves
+  /// to the keys, which 1 - exp(sink - lse) rounds away beside a sink that takes nearly all.
+  at::Tensor key_lse;
 };
 
 /// What one more pass over Q K^T gives. A fully masked row contributes nothing and has row_sum 0.

@@ -34,9 +34,11 @@ at::Tensor block_probabilities(const AttentionCall& call, const CallSizes& sizes
 /// Adds what learned sinks take. A row that sees no key has all its mass on the sink and no renormalised value.
 void add_learned_sink(const AttentionCall& call, const at::Tensor& first_key, std::int64_t row, FirstKeysSums& sums) {
   const at::Tensor sink = call.sink_logit->to(at::kDouble).view({1, -1, 1});
-  const at::Tensor mass = (sink - call.lse.narrow(2, row, first_key.size(2)).to(at::kDouble)).exp_();
+  const std::int64_t rows = first_key.size(2);
+  const at::Tensor mass = (sink - call.lse.narrow(2, row, rows).to(at::kDouble)).exp_();
   sums.learned_sink_sum.add_(mass.sum(-1));
-  const at::Tensor rest = 1 - mass;
+  const at::Tensor rest =
+      call.key_lse.defined() ? (call.key_lse.narrow(2, row, rows).to(at::kDouble) - sink).sigmoid_() : 1 - mass;
   sums.renormalised_sum.add_(at::where(first_key == 0, 0.0, first_key.to(at::kDouble) / rest).sum(-1));
 }
 

@@ -24,6 +24,7 @@ struct Operands {
   std::int64_t count;
   at::Tensor keys;      // [B, G, count, D] float32
   at::Tensor lse;       // [B, H, Q] float32
+  at::Tensor key_lse;   // [B, H, Q] float32 or undefined
   at::Tensor padding;   // [B, K] bool or undefined
   at::Tensor selected;  // [B, Q] bool or undefined
   at::Tensor sink;      // [H] float64 or undefined
@@ -59,6 +60,10 @@ void to_probabilities(const Operands& o, std::int64_t batch, const float* lse, s
   }
 }
 
+double key_lse_at(const Operands& o, std::int64_t batch, std::int64_t head, std::int64_t row) {
+  return o.key_lse.const_data_ptr<float>()[(batch * o.sizes.heads + head) * o.sizes.queries + row];
+}
+
 void add_row(const Operands& o, std::int64_t batch, std::int64_t head, std::int64_t row, double lse, const float* p,
              Partial& sums) {
   const double first = p[0];
@@ -70,9 +75,11 @@ void add_row(const Operands& o, std::int64_t batch, std::int64_t head, std::int6
     for (std::int64_t j = 0; j < std::min(o.request.after_first_k, o.count); ++j) sums.after += p[j];
   if (o.selected.defined() && o.selected.const_data_ptr<bool>()[batch * o.sizes.queries + row]) sums.selected += first;
   if (!o.sink.defined()) return;
-  const double mass = std::exp(o.sink.const_data_ptr<double>()[head] - lse);
+  const double sink = o.sink.const_data_ptr<double>()[head], mass = std::exp(sink - lse);
   sums.sink += mass;
-  if (first != 0) sums.renormalised += first / (1 - mass);
+  if (first == 0) return;
+  const double rest = o.key_lse.defined() ? 1 / (1 + std::exp(sink - key_lse_at(o, batch, head, row))) : 1 - mass;
+  sums.renormalised += first / rest;
 }
 
 /// Rows [row, row + rows) of head number b * H + h. `values` holds kChunkRows * few_key_stride(count).
@@ -109,6 +116,7 @@ void first_keys_sums_cpu(const AttentionCall& call, const FirstKeysRequest& requ
   Operands operands{.call = call, .request = request, .sizes = sizes, .count = count};
   operands.keys = call.key.narrow(2, 0, count).to(at::kFloat).contiguous();
   operands.lse = call.lse.to(at::kFloat).contiguous();
+  if (call.key_lse.defined()) operands.key_lse = call.key_lse.to(at::kFloat).contiguous();
   if (call.key_padding) operands.padding = call.key_padding->to(at::kBool).contiguous();
   if (request.selected) operands.selected = request.selected->contiguous();
   if (call.sink_logit) operands.sink = call.sink_logit->to(at::kDouble).contiguous();

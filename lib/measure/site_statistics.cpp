@@ -299,6 +299,7 @@ AttentionCall attention_call(const AttentionView& view, const RecognisedMask* ma
   call.query = view.query;
   call.key = view.key;
   call.lse = view.lse;
+  call.key_lse = view.key_lse;
   call.score = view.score;
   call.sink_logit = view.sink_logit;
   if (mask == nullptr) return call;

@@ -26,6 +26,7 @@ struct AttentionView {
   std::optional<at::Tensor> mask;        ///< bool (true: visible) or additive
   ScoreFunction score;                   ///< what makes logits of q . k, besides `mask`
   std::optional<at::Tensor> sink_logit;  ///< [H] learned sinks
+  at::Tensor key_lse;  ///< [B, H, Q] the same of the keys alone; only where there is a sink, undefined if not known
   at::Tensor lse;  ///< [B, H, Q] from the forward operator itself, sinks included; undefined if the backend gave none
   std::function<void()> forward;  ///< runs the site's attention once more, on the tensors that the model gave it
 

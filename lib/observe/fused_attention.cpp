@@ -170,13 +170,19 @@ SdpaResult by_row_blocks(const Arguments& a) {
     logits = logits.view({batch, heads, rows, keys});
     const at::Tensor hidden = hidden_pairs(a.score, row, rows, first, keys, logits.device());
     if (hidden.defined()) logits = logits.masked_fill(hidden, -std::numeric_limits<double>::infinity());
-    at::Tensor lse = at::logsumexp(logits, {-1});
-    if (a.sinks) lse = at::logaddexp(lse, a.sinks->to(dtype).view({1, heads, 1}));
-    const at::Tensor probabilities = (logits - lse.unsqueeze(-1)).exp().view({batch, kv_heads, group * rows, keys});
+    const at::Tensor lse = at::logsumexp(logits, {-1}),
+                     whole = a.sinks ? at::logaddexp(lse, a.sinks->to(dtype).view({1, heads, 1})) : lse;
+    const at::Tensor probabilities = (logits - whole.unsqueeze(-1)).exp().view({batch, kv_heads, group * rows, keys});
     outputs.push_back(at::matmul(probabilities, value.narrow(2, first, keys)).view({batch, heads, rows, -1}));
     lses.push_back(lse);
   }
   return {at::cat(outputs, 2).to(a.query.scalar_type()), at::cat(lses, 2)};
+}
+
+/// lse [B, H, T] of the keys.
+FusedAttentionResult with_sinks(at::Tensor output, const at::Tensor& lse, const std::optional<at::Tensor>& sinks) {
+  if (!sinks) return {std::move(output), lse, {}};
+  return {std::move(output), at::logaddexp(lse, sinks->to(lse.scalar_type()).view({1, -1, 1})), lse};
 }
 
 bool has_flash(const Operands& x, double scale) {
@@ -202,24 +208,26 @@ ScoreFunction fused_attention_score(std::optional<double> scale, std::int64_t wi
           .softcap = softcap};
 }
 
-SdpaResult fused_attention(const FusedAttentionArguments& a) {
+FusedAttentionResult fused_attention(const FusedAttentionArguments& a) {
   check(a);
   if (a.query.size(0) == 0 || a.query.size(2) == 0) {
     const auto dtype = a.query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     return {at::zeros({a.query.size(0), a.query.size(1), a.query.size(2), a.value.size(3)}, a.query.options()),
-            at::zeros({a.query.size(0), a.query.size(1), a.query.size(2)}, a.query.options().dtype(dtype))};
+            at::zeros({a.query.size(0), a.query.size(1), a.query.size(2)}, a.query.options().dtype(dtype)),
+            {}};
   }
   const Operands operands =
       Operands{a.query, a.key, a.value}.each([](const at::Tensor& t) { return t.stride(3) == 1 ? t : t.contiguous(); });
-  if (a.score.softcap > 0 || records_gradients(a) || !has_flash(operands, a.score.scale)) return by_row_blocks(a);
+  if (a.score.softcap > 0 || records_gradients(a) || !has_flash(operands, a.score.scale)) {
+    SdpaResult blocks = by_row_blocks(a);
+    return with_sinks(std::move(blocks.output), blocks.lse, a.sinks);
+  }
   SdpaResult result = chunked(operands, a.score);
   if (a.sinks) {
     const at::Tensor sink = a.sinks->to(result.lse.scalar_type()).view({1, -1, 1});
     result.output = result.output * at::sigmoid(result.lse - sink).unsqueeze(-1);
-    result.lse = at::logaddexp(result.lse, sink);
   }
-  result.output = result.output.to(a.query.scalar_type());
-  return result;
+  return with_sinks(result.output.to(a.query.scalar_type()), result.lse, a.sinks);
 }
 
 }  // namespace sinkscope

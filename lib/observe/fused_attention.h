@@ -24,12 +24,18 @@ struct FusedAttentionArguments {
 ScoreFunction fused_attention_score(std::optional<double> scale, std::int64_t window, std::int64_t chunk,
                                     double softcap, std::int64_t dim);
 
-/// output [B, H, T, E] in the dtype of the query; lse [B, H, T] natural log, sinks included.
+/// What fused_attention gives. lse, key_lse [B, H, T] natural log.
+struct FusedAttentionResult {
+  at::Tensor output;   ///< [B, H, T, E] in the dtype of the query
+  at::Tensor lse;      ///< sinks included
+  at::Tensor key_lse;  ///< of the keys alone; undefined without sinks
+};
+
 ///
 /// Windows and chunks are cut into blocks that plain causal attention covers, and the parts joined by their
 /// log-sum-exp; learned sinks scale the output by sigmoid(lse - sink). Memory grows with T. A soft cap, values of
 /// another width than the keys, and the recording of gradients take blocks of rows instead, [B, H, rows, T] at a time.
 /// Throws InputError for shapes that do not fit.
-SdpaResult fused_attention(const FusedAttentionArguments& arguments);
+FusedAttentionResult fused_attention(const FusedAttentionArguments& arguments);
 
 }  // namespace sinkscope

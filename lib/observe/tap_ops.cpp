@@ -77,7 +77,7 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
                                    const at::Tensor& value_heads, std::int64_t site) {
   const FusedAttentionArguments arguments{query, key, value,
                                           fused_attention_score(scale, window, chunk, softcap, query.size(-1)), sinks};
-  const SdpaResult result = fused_attention(arguments);
+  const FusedAttentionResult result = fused_attention(arguments);
   guarded([&] {
     if (!current->taps->site) return;
     const at::NoGradGuard no_grad;
@@ -88,6 +88,7 @@ at::Tensor observe_fused_attention(const at::Tensor& query, const at::Tensor& ke
     view.score = arguments.score;
     if (sinks) view.sink_logit = sinks->detach();
     view.lse = result.lse.detach();
+    if (sinks) view.key_lse = result.key_lse.detach();
     view.forward = [&] { fused_attention(arguments); };
     current->taps->site(SiteId{site}, view);
   });

@@ -69,6 +69,20 @@ TEST_CASE("sums over the first keys are sums of the reference's probabilities on
     }
 }
 
+TEST_CASE("what a sink that takes nearly all leaves is renormalised to the digits of the keys' own log-sum-exp",
+          "[kernels]") {
+  for (const bool masked : {false, true}) {  // a mask goes through ATen, the rest through the scan kernels
+    AttentionCall call = testing::make_call({.name = ""}, at::kFloat);
+    if (masked) call.mask = at::ones({call.query.size(2), call.key.size(2)}, at::kBool);
+    const at::Tensor without = reference(call).probabilities;
+    call.key_lse = reference(call).lse.to(at::kFloat);
+    call.sink_logit = at::full({call.query.size(1)}, 40.F);
+    call.lse = reference(call).lse.to(at::kFloat);
+    const at::Tensor got = first_keys_sums(call, {.keys = 1}).renormalised_sum / call.query.size(2);
+    CHECK(largest(got - without.select(3, 0).mean(-1)) < 1e-5);
+  }
+}
+
 TEST_CASE("what is not requested is not there", "[kernels]") {
   const FirstKeysSums sums = first_keys_sums(testing::make_call({.name = ""}, at::kFloat), {});
   CHECK_FALSE(sums.tail_sum.defined());
