@@ -28,11 +28,12 @@ const std::string& only(const Given& given) {
   return given.values[0];
 }
 
-std::int64_t integer(const Given& given, std::int64_t least) {
+std::int64_t integer(const Given& given, std::int64_t least, std::int64_t most) {
   const std::string& text = only(given);
   const auto value = to_integer(text);
   if (!value) throw UsageError(fmt::format("{}: expects a whole number, not '{}'", given.where, text));
   if (*value < least) throw UsageError(fmt::format("{}: expects at least {}, not {}", given.where, least, text));
+  if (*value > most) throw UsageError(fmt::format("{}: expects at most {}, not {}", given.where, most, text));
   return *value;
 }
 

@@ -14,8 +14,8 @@ namespace sinkscope::values {
 
 /// The only value, or a UsageError that begins with Given::where.
 const std::string& only(const Given& given);
-/// A whole number of at least `least`.
-std::int64_t integer(const Given& given, std::int64_t least);
+/// A whole number from `least` to `most`.
+std::int64_t integer(const Given& given, std::int64_t least, std::int64_t most = INT64_MAX);
 /// true/false, yes/no, on/off, 1/0.
 bool truth(const Given& given);
 

@@ -23,9 +23,11 @@ Setting text_of(Setting row, Field field) {
 }
 
 template <class Field>
-Setting integer_of(Setting row, std::int64_t least, Field field) {
+Setting integer_of(Setting row, std::int64_t least, Field field, std::int64_t most = INT64_MAX) {
   row.kind = Kind::integer;
-  row.set = [field, least](MeasureConfig& c, const Given& given) { field(c) = values::integer(given, least); };
+  row.set = [field, least, most](MeasureConfig& c, const Given& given) {
+    field(c) = values::integer(given, least, most);
+  };
   row.get = [field](const MeasureConfig& c) {
     const std::optional<std::int64_t> value = field(const_cast<MeasureConfig&>(c));
     return value ? std::vector<std::string>{fmt::to_string(*value)} : std::vector<std::string>{};
@@ -86,6 +88,8 @@ Setting number_deciding(Setting setting) {
 }
 
 #define FIELD(expression) ([](MeasureConfig & c) -> auto& { return c.expression; })
+
+constexpr std::int64_t kMostThreads = 1024;  // more than any machine's cores; libtorch starts them all at once
 
 std::vector<Setting> input_settings() {
   const auto input = [](std::string flag, std::string key, std::string value_name, std::string help) {
@@ -177,7 +181,7 @@ std::vector<Setting> where_settings() {
       number_deciding(
           choice_of<DType>(where("--dtype", "dtype", "DTYPE", "keep (default), float32, bfloat16 or float16"),
                            {"keep", "float32", "bfloat16", "float16"}, FIELD(dtype))),
-      integer_of(where("--threads", "threads", "N", "CPU threads"), 1, FIELD(threads)),
+      integer_of(where("--threads", "threads", "N", "CPU threads"), 1, FIELD(threads), kMostThreads),
       number_deciding(choice_of<Logits>(
           where("--logits", "logits", "all|last|none", "the loss needs all; none drops the unembedding"),
           {"all", "last", "none"}, FIELD(logits))),

@@ -130,7 +130,7 @@ def test_a_model_without_metadata_runs_and_an_id_beyond_its_embedding_is_an_erro
      (("--set", "sink_rate.epsilom=1"), ("epsilon",)), (("--set", "sink_rate.epsilon=2"), ("between 0 and 1",)),
      (("--dtype", "int8"), ("float32",)), (("--device", "tpu"), ("cuda",)), (("--layers", "a-b"), ("--layers",)),
      (("--random-tokens", "2", "--tokens", "-"), ("exclude",)), (("--bos", "99"), ("vocabulary",)),
-     (("--limit", "0"), ("--limit",)),
+     (("--limit", "0"), ("--limit",)), (("--threads", "99999"), ("1024",)),
      (("--random-tokens", "2", "--length", "129"), ("128",)),
      (("--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=64"), ("64",))],
 )
