@@ -74,7 +74,7 @@ Number layer_mean(const std::string& base, const SiteObservation& o) {
 /// What uniform attention gives; norms depend on the values, so they have none.
 PerHead<double> uniform_score(const Score& score, const SiteObservation& o) {
   if (!score.is_any({"awft", "aeqd"})) return PerHead<double>({kNoUniform});
-  const auto uniform = o.of_masks([&](const Visibility& mask) {
+  auto uniform = o.of_masks([&](const Visibility& mask) {
     if (score.base == "aeqd") return mask.uniform_entropy();
     return quotient(mask.uniform_column(0, 0, mask.rows()), mask.queries()).value_or(kNoUniform);
   });
