@@ -18,6 +18,7 @@
 #include "commands.h"
 #include "config/command_line.h"
 #include "files/atomic_file.h"
+#include "files/output_paths.h"
 #include "report/read_sweep.h"
 #include "report/report.h"
 
@@ -164,10 +165,22 @@ Exit write_baseline(const CheckCommand& command, AtomicFile& baseline, const Out
   return Exit::ok;
 }
 
+void check_outputs(const CheckCommand& command) {
+  std::vector<OutputPath> outputs;
+  if (command.json) outputs.push_back({"--json", "-"});
+  if (command.junit) outputs.push_back({"--junit", *command.junit});
+  if (command.benchmark_json) outputs.push_back({"--benchmark-json", *command.benchmark_json});
+  std::vector<std::string> inputs = command.check.baselines;
+  inputs.push_back(command.check.fresh);
+  if (command.check.rules) inputs.push_back(*command.check.rules);
+  check_output_paths(outputs, inputs);
+}
+
 }  // namespace
 
 Exit check_command(int argc, char** argv) {
   const CheckCommand command = parse_check(argc, argv);
+  check_outputs(command);
   // Opened first: a place that cannot be written is found before anything is printed.
   std::optional<AtomicFile> junit, benchmark_json, baseline;
   if (command.junit) junit.emplace(AtomicFile::open(*command.junit));

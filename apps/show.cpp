@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "config/command_line.h"
 #include "files/atomic_file.h"
+#include "files/output_paths.h"
 #include "report/read_report.h"
 #include "report/render.h"
 #include "report/report.h"
@@ -118,6 +119,7 @@ std::string render(const std::vector<SavedReport>& reports, const ShowConfig& co
 
 Exit show_command(int argc, char** argv) {
   const ShowConfig config = parse_show(argc, argv);
+  check_output_paths({{"--output", config.output}}, config.reports);
   AtomicFile output = AtomicFile::open(config.output);
   output.commit(render(read_reports(config.reports), config));
   return Exit::ok;

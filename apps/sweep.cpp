@@ -6,6 +6,7 @@
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/preflight.h"
+#include "files/output_paths.h"
 #include "sweep/sweep_checkpoints.h"
 #include "sweep/sweep_output.h"
 #include "torch_commands.h"
@@ -29,6 +30,18 @@ std::string listed(const SweepPlan& plan) {
   return text;
 }
 
+/// A table must not land on a checkpoint, a model, the manifest, or a report of the sweep.
+void check_csv(const SweepConfig& config, const std::vector<SweepCheckpoint>& checkpoints) {
+  if (!config.csv) return;
+  std::vector<OutputPath> outputs{{"--csv", *config.csv}};
+  if (config.json) outputs.push_back({"--json", "-"});
+  std::vector<std::string> inputs = config.models;
+  inputs.push_back(config.directory);
+  if (config.manifest) inputs.push_back(*config.manifest);
+  for (const SweepCheckpoint& checkpoint : checkpoints) inputs.push_back(checkpoint.path);
+  check_output_paths(outputs, inputs);
+}
+
 }  // namespace
 
 Exit sweep_command(int argc, char** argv) {
@@ -36,12 +49,14 @@ Exit sweep_command(int argc, char** argv) {
   const SweepConfig config = parse_sweep(argc, argv, &notes);
   print_notes(config.settings, notes);
   if (config.merge) {
+    check_csv(config, {});
     const SweepIndex index = merge_sweep(config);
     print_sweep(config, index);
     return conclude(config, index);
   }
   const Environment environment = process_environment();
   const SweepPlan plan = plan_sweep(config, environment);
+  check_csv(config, plan.checkpoints);
   if (config.dry_run) {
     std::fputs(listed(plan).c_str(), stdout);
     return Exit::ok;

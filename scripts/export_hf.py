@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from sinkscope_export.files import ScriptError, read_text, run_main, usage_error, written_aside
+from sinkscope_export.files import ScriptError, read_text, refuse_overwriting, run_main, usage_error, written_aside
 from sinkscope_export.tokens import Tokenizer, load_tokenizer, read_token_file
 from tokenize_hf import add_text_arguments, sequences_from
 
@@ -48,6 +48,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--random-init takes --config FILE, not DIR")
     if arguments.text and arguments.tokens:
         parser.error("--text and --tokens exclude each other")
+    refuse_overwriting(arguments.output, [arguments.directory, arguments.config, arguments.text, arguments.tokens])
     if arguments.text and arguments.config:
         parser.error("--text needs the tokenizer of a DIR; give --tokens")
     return arguments

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from sinkscope_export.files import ScriptError, read_text, run_main, sha256_of_file, usage_error, write_text
+from sinkscope_export.files import ScriptError, read_text, refuse_overwriting, run_main, sha256_of_file, usage_error, write_text
 from sinkscope_export.tokens import SPLITS, load_tokenizer, make_sequences, sha256_of_ids
 
 SIDECAR_FORMAT = 1
@@ -55,6 +55,7 @@ def main() -> None:
     add_text_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.jsonl")
     arguments = parser.parse_args()
+    refuse_overwriting(arguments.output, [arguments.directory, arguments.text])
 
     tokenizer = load_tokenizer(arguments.directory)
     made = sequences_from(tokenizer, read_text(arguments.text), arguments.text, arguments)

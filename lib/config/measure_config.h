@@ -65,6 +65,7 @@ struct MeasureConfig {
   bool dry_run = false;
   bool dump_config = false;  ///< print the configuration as TOML and run nothing
 
+  std::optional<std::string> config;  ///< the file of --config, already read
   std::optional<std::string> output, csv, markdown, arrays, benchmark_json;
   bool json = false;
 

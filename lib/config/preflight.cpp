@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "files/atomic_file.h"
 #include "files/checkpoint.h"
+#include "files/output_paths.h"
 
 namespace sinkscope {
 namespace {
@@ -46,10 +47,24 @@ void check_weights(const std::string& path) {
     check_readable(file, "the weights file", "Give a .safetensors file, an index or a directory.");
 }
 
+/// Everything that the run reads.
+std::vector<std::string> inputs(const MeasureConfig& config) {
+  std::vector<std::string> found{config.model};
+  for (const auto& path : {config.config, config.input.tokens, config.input.tensor})
+    if (path) found.push_back(*path);
+  if (config.input.tokens) found.push_back(*config.input.tokens + ".meta.json");
+  if (!config.weights) return found;
+  found.push_back(*config.weights + "/model.safetensors.index.json");
+  for (const std::string& file : checkpoint_files(*config.weights)) found.push_back(file);
+  if (!fs::is_directory(*config.weights)) found.push_back(*config.weights);  // an index
+  if (const auto beside = config_beside(*config.weights)) found.push_back(*beside);
+  return found;
+}
+
 /// The results that are asked for, by flag.
-std::vector<std::pair<const char*, std::string>> outputs(const MeasureConfig& config) {
-  std::vector<std::pair<const char*, std::string>> found;
-  if (config.json) found.emplace_back("--json", "-");
+std::vector<OutputPath> outputs(const MeasureConfig& config) {
+  std::vector<OutputPath> found;
+  if (config.json) found.push_back({"--json", "-"});
   const std::array<std::pair<const char*, const std::optional<std::string>*>, 5> files = {
       {{"--output", &config.output},
        {"--csv", &config.csv},
@@ -57,26 +72,8 @@ std::vector<std::pair<const char*, std::string>> outputs(const MeasureConfig& co
        {"--benchmark-json", &config.benchmark_json},
        {"--arrays", &config.arrays}}};
   for (const auto& [flag, path] : files)
-    if (*path) found.emplace_back(flag, **path);
+    if (*path) found.push_back({flag, **path});
   return found;
-}
-
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;
-  if (fs::equivalent(a, b, error) && !error) return true;
-  return fs::absolute(a).lexically_normal() == fs::absolute(b).lexically_normal();
-}
-
-void check_output(const MeasureConfig& config, const char* flag, const std::string& path) {
-  if (path == "-") {
-    if (std::string_view(flag) == "--arrays")
-      throw UsageError("--arrays -: a binary file cannot go to stdout; name a .safetensors file");
-    return;
-  }
-  for (const auto& input : {std::optional(config.model), config.weights, config.input.tokens, config.input.tensor})
-    if (input && *input != "-" && same_file(path, *input) && fs::is_regular_file(path))
-      throw UsageError(fmt::format("{} {}: would overwrite an input of this run; name another file", flag, path));
-  AtomicFile::open(path);  // goes away uncommitted: only a test
 }
 
 }  // namespace
@@ -94,16 +91,11 @@ void check_files(const MeasureConfig& config) {
   if (config.input.tensor)
     check_readable(*config.input.tensor, "the tensor file", "Give a .npy or .safetensors file of [N, ...] numbers.");
 
-  const auto results = outputs(config);
-  for (std::size_t i = 0; i < results.size(); ++i)
-    for (std::size_t j = i + 1; j < results.size(); ++j) {
-      const auto& [flag, path] = results[i];
-      const auto& [other_flag, other] = results[j];
-      if (path == "-" ? other == "-" : other != "-" && same_file(path, other) && path != "/dev/null")
-        throw UsageError(fmt::format("{} and {} both write to {}; give another file to one of them", flag, other_flag,
-                                     path == "-" ? "stdout" : path));
-    }
-  for (const auto& [flag, path] : results) check_output(config, flag, path);
+  const std::vector<OutputPath> results = outputs(config);
+  if (config.arrays == "-") throw UsageError("--arrays -: a binary file cannot go to stdout; name a .safetensors file");
+  check_output_paths(results, inputs(config));
+  for (const auto& [flag, path] : results)
+    if (path != "-") AtomicFile::open(path);  // goes away uncommitted: only a test
 }
 
 bool prints_table(const MeasureConfig& config) {

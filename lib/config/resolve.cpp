@@ -147,6 +147,7 @@ MeasureConfig resolve(const SettingSource& flags, const std::vector<Group>& grou
     select_metrics(config, metrics, sources, notes);
     apply_settings(config, sources, groups, notes);
     const Given* file = first_of(sources, "--config");
+    if (file != nullptr) config.config = file->values.at(0);
     if (file != nullptr && file->values.at(0) == "-" && config.input.tokens == "-")
       throw UsageError("--config and --tokens both read stdin; give a file to one of them");
     if (preset) note_protocol(config, *preset);

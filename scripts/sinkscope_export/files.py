@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+MODEL_FILES = (".json", ".safetensors", ".model", ".txt")  # what a Hugging Face folder is made of
 USAGE = 2  # exit code: the command line asks for something that makes no sense
 UNREADABLE = 3  # exit code: a file is missing, damaged, or holds something unsupported
 
@@ -58,6 +59,16 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.umask(umask)
         aside.chmod(0o666 & ~umask)  # some writers make their files private
         os.replace(aside, path)
+
+
+def refuse_overwriting(output: Path, inputs: list[Path | None]) -> None:
+    """A usage error if `output` is one of the files that are read, or belongs to a model folder that is read."""
+    for path in inputs:
+        if path is None or not path.exists() or not output.is_file():
+            continue
+        in_folder = path.is_dir() and output.suffix in MODEL_FILES and output.parent.samefile(path)
+        if in_folder or output.samefile(path):
+            raise usage_error(f"{output}: would overwrite an input; name another file")
 
 
 def write_text(path: Path, text: str) -> None:

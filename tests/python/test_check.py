@@ -327,6 +327,17 @@ def test_a_report_comes_from_stdin(files):
     assert "0 of" in sinkscope("diff", "-", files("old"), stdin=files("new").read_text()).stdout
 
 
+@pytest.mark.parametrize("flag", ["--junit", "--benchmark-json"])
+def test_a_result_that_would_overwrite_what_is_compared_is_refused(files, flag):
+    new, old = files("new"), files("old")
+    for output in (new, old):
+        before = output.read_bytes()
+        error = refused("check", new, "--baseline", old, flag, output, code=2)
+        assert "would overwrite an input" in error and output.read_bytes() == before
+    both = ("--junit", new.with_suffix(".out"), "--benchmark-json", new.with_suffix(".out"))
+    assert "both write to" in refused("check", new, "--baseline", old, *both, code=2)
+
+
 def test_a_closed_pipe_ends_quietly(files):
     old = files("old")
     for command in (f"check {old} --baseline {old}", f"check {old} --baseline {old} --json", f"diff {old} {old}"):

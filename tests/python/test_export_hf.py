@@ -163,6 +163,15 @@ def test_tied_weights_are_stored_once_and_both_names_are_in_the_weight_map(tmp_p
     assert traced.m.lm_head.weight.data_ptr() == traced.m.model.embed_tokens.weight.data_ptr()
 
 
+def test_the_configuration_of_a_model_is_not_overwritten_by_its_graph(tmp_path):
+    directory = tmp_path / "model"
+    write_tiny_model(directory, "llama")
+    before = (directory / "config.json").read_bytes()
+    result = run_script("export_hf.py", directory, "--graph-only", "-o", directory / "config.json")
+    assert result.returncode == 2 and "would overwrite an input" in result.stderr
+    assert (directory / "config.json").read_bytes() == before
+
+
 def test_metadata_and_samples_are_complete(tmp_path):
     directory = tmp_path / "model"
     write_tiny_model(directory, "llama")

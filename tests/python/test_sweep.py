@@ -290,3 +290,14 @@ def test_an_unfinished_sweep_merges_with_exit_6(tmp_path):
     assert "7 pending" in done.stderr
     (tmp_path / "empty").mkdir()
     assert "holds nothing" in refused("sweep", "--merge", tmp_path / "empty", code=2)
+
+
+def test_a_table_that_would_replace_a_checkpoint_or_a_report_is_refused(tmp_path):
+    checkpoint = shutil.copy(CHECKPOINTS[0], tmp_path / "step0.safetensors")
+    before = (tmp_path / "step0.safetensors").read_bytes()
+    refused("sweep", ONE, "--weights", checkpoint, "-o", tmp_path / "out", "--csv", checkpoint, code=2)
+    assert (tmp_path / "step0.safetensors").read_bytes() == before
+    sweep(ONE, "--weights", checkpoint, "-o", tmp_path / "out", "--limit", 2)
+    kept = tmp_path / "out" / "sweep.json"
+    assert "would overwrite an input" in refused("sweep", "--merge", tmp_path / "out", "--csv", kept, code=2)
+    json.loads(kept.read_text())

@@ -83,6 +83,15 @@ def test_a_tokenizer_whose_special_tokens_change_the_text_is_used_without_them_o
     assert tokens.make_sequences(tokenizer, TEXT, **cut, special_tokens=False).ids == [[A, A + 1, A + 2, A + 3]]
 
 
+def test_an_output_that_would_overwrite_an_input_is_a_usage_error_and_leaves_it(tmp_path, text):
+    directory = write_tiny_tokenizer(tmp_path / "model")
+    for output in (text, directory / "tokenizer.json"):
+        before = output.read_bytes()
+        result = run_script("tokenize_hf.py", directory, "--text", text, "-o", output, "--length", 4, "--sequences", 1)
+        assert result.returncode == 2 and "would overwrite an input" in result.stderr
+        assert output.read_bytes() == before
+
+
 def test_a_directory_and_its_tokenizer_json_give_the_same_ids(tmp_path, text):
     directory = write_tiny_tokenizer(tmp_path / "model")
     flags = ("--length", 7, "--sequences", 4)
