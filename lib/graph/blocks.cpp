@@ -67,6 +67,8 @@ bool comes_after(Node* node, const std::vector<Node*>& sources) {
 
 }  // namespace
 
+bool is_list_element(const std::string& path) { return is_number(last_of(path)); }
+
 std::set<std::string> parallel_lists(const std::vector<Site>& sites) {
   std::map<std::string, std::vector<std::pair<std::string, std::vector<Node*>>>> lists;  // list -> elements in order
   for (const Site& site : sites) {

@@ -25,6 +25,9 @@ std::map<std::string, std::string> find_blocks(const torch::jit::Module& module,
                                                const std::set<std::string>& site_paths,
                                                const std::set<std::string>& parallel = {});
 
+/// Whether a path is that of an element of a list: its last name is a number.
+bool is_list_element(const std::string& path);
+
 /// A tap point: the marker whose value is the residual stream there.
 struct StreamPoint {
   StreamInfo info;
@@ -33,8 +36,8 @@ struct StreamPoint {
 
 /// Resolves the markers of inline_with_paths: one stream entering the first block of each stack, one leaving every
 /// block, in execution order. Sets `layer` of every site: the order of its block within its stack (the list that holds
-/// the block). `gaps`, if not null, receives the paths of consecutive blocks of a stack of which the second is not given
-/// what the first hands on: the hidden state changes between them, where no stream is tapped.
+/// the block). `gaps`, if not null, receives the paths of consecutive blocks of a stack of which the second is not
+/// given what the first hands on: the hidden state changes between them, where no stream is tapped.
 std::vector<StreamPoint> find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks,
                                       std::vector<Site>& sites,
                                       std::vector<std::pair<std::string, std::string>>* gaps = nullptr);

@@ -104,7 +104,9 @@ void BatchRecorder::describe(SiteId id, const SiteBatch& site) {
              extra = site.extra_keys.before + site.extra_keys.behind > 0;
   if (site.queries != site.keys * site.windows && info.calls == site.batch && !(more && (extra || info.own_keys)))
     info.kind = "cross";
-  if (more && info.kind == "self") extra_key_sites_[index(id)] = site.extra_keys;
+  // Queries in chunks also see more keys than they are, all of them tokens.
+  if (more && info.kind == "self" && site.queries == sequences_.front()->length)
+    extra_key_sites_[index(id)] = site.extra_keys;
   info.measured_by = site.measured_by;
   info.reason = site.reason;
   // A short sequence does not show a window: what the longest ones showed stands.

@@ -117,6 +117,20 @@ void warn_of_gaps(InstrumentedModel& model, const std::vector<std::pair<std::str
                                  before, block, gaps.size() > 1 ? fmt::format(" and {} more", gaps.size() - 1) : "")});
 }
 
+/// Blocks that stand in no list: the nearest module is that of the attention, whose output is seldom the whole stream.
+void warn_of_lone_blocks(InstrumentedModel& model, const std::map<std::string, std::string>& blocks) {
+  std::vector<std::string> lone;
+  for (const auto& [site, block] : blocks)
+    if (site == block && !is_list_element(block)) lone.push_back(block);
+  if (lone.empty()) return;
+  model.warnings.push_back(
+      {"stream_of_attention",
+       fmt::format(
+           "no list of blocks holds '{}'{}: the residual stream is taken where the attention's own module ends, "
+           "which may leave out what is added to it. Put the blocks into a ModuleList.",
+           lone.front(), lone.size() > 1 ? fmt::format(" and {} more", lone.size() - 1) : "")});
+}
+
 /// Dropout that eval mode does not switch off, because it is a constant of the graph.
 void warn_of_dropout(InstrumentedModel& model) {
   const auto number = [](torch::jit::Value* value) {
@@ -233,6 +247,7 @@ InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optio
   std::vector<std::pair<std::string, std::string>> gaps;
   std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites, &gaps);
   warn_of_gaps(model, gaps);
+  if (!streams.empty()) warn_of_lone_blocks(model, blocks);
   find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);

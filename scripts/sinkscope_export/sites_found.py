@@ -30,7 +30,7 @@ def check_sites(path: Path, counted: int) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SINKSCOPE_")}
     done = subprocess.run([binary, "inspect", path, "--json"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           env=environment)
-    said = next(iter(done.stderr.strip().splitlines()), f"exit code {done.returncode}").removeprefix("sinkscope: error: ")
+    said = (" ".join(done.stderr.split()) or f"exit code {done.returncode}").removeprefix("sinkscope: error: ")
     if done.returncode == REFUSED:
         raise Mismatch(f"sinkscope cannot measure the file: {said}")
     if done.returncode != 0:

@@ -79,6 +79,8 @@ def write_traced(
             traced = torch.jit.trace(Wrapped(model, task.call).eval(), trace_input(model, task), check_trace=False)
         content = metadata(attention)
         write_model_file(traced, content, path, packed=content.get("parameters") == "external")
-    except RuntimeError as error:
+    except ScriptError:
+        raise
+    except Exception as error:  # whatever a family's own code raises under tracing
         raise ScriptError(f"{model.config.model_type} cannot be exported to TorchScript: {first_line(error)}") from None
     return attention

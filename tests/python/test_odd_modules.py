@@ -253,3 +253,38 @@ def test_a_list_of_heads_is_no_list_of_blocks(tmp_path, ids, tokens):
     assert [(s["path"], s["layer"]) for s in report["sites"]] == [
         (f"blocks.{b}.heads.{h}", b) for b in range(2) for h in range(2)]
     assert [s["path"] for s in report["streams"]] == ["blocks.0", "blocks.0", "blocks.1"]
+
+
+class PlainAttributes(Toy):
+    """Blocks that stand in no list."""
+
+    def __init__(self, *cores):
+        super().__init__(*cores)
+        self.first, self.second = self.blocks
+        del self.blocks
+
+    def forward(self, ids):
+        return self.head(self.second(self.first(self.embedding(ids))))
+
+
+def test_blocks_in_no_list_are_warned_of(tmp_path, ids, tokens):
+    report = measure(write(PlainAttributes(Sdpa(), Sdpa()), tmp_path / "m.pt"), "--tokens", tokens)
+    assert "stream_of_attention" in codes(report)
+    assert "stream_of_attention" not in codes(measure(write(Toy(Sdpa(), Sdpa()), tmp_path / "m.pt"), "--tokens", tokens))
+
+
+class InChunks(nn.Module):
+    """Causal attention whose queries come ten at a time."""
+
+    def forward(self, q, k, v):
+        parts = []
+        for begin in (0, 10):
+            end = begin + 10
+            seen = torch.ones(10, end, dtype=torch.bool).tril(begin)
+            parts.append(F.scaled_dot_product_attention(q[:, :, begin:end], k[:, :, :end], v[:, :, :end], attn_mask=seen))
+        return torch.cat(parts, 2)
+
+
+def test_queries_in_chunks_are_not_said_to_have_keys_that_are_no_tokens(tmp_path, tokens):
+    report = measure(write(Toy(InChunks()), tmp_path / "m.pt", example=ids_of(2, LENGTH)), "--tokens", tokens)
+    assert "extra_keys" not in codes(report) and "site_positions" in codes(report)
