@@ -61,6 +61,12 @@ def check_shapes(config: PreTrainedConfig, positions: int | None) -> list[tuple[
     return [(3, min(29, longest)), (1, min(needed, longest))]
 
 
+def cause_of(error: RuntimeError) -> str:
+    """The last telling line of what TorchScript says: the cause stands behind its traceback, at times as a bare name."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line and not line.endswith("Error:")), type(error).__name__)
+
+
 def _typical(found: Tensor, reference: Tensor) -> float:
     """Median over tokens of the largest difference: in 16 bit a router's choice may flip at a token or two."""
     return float((found - reference).abs().amax(dim=-1).median())
@@ -77,10 +83,14 @@ def compare(subject: str, file: nn.Module, original: PreTrainedModel, task: Task
     shapes = check_shapes(original.config, positions_of(original))
     inputs = [random_inputs(original.config, task, *shape, dtype=dtype) for shape in shapes]
     with torch.no_grad():
-        counted = [attention_sites(module, inputs[0]) for module in (file, wrapped)]
+        try:  # some families' graphs hold the length that they were traced at
+            counted = [attention_sites(module, inputs[0]) for module in (file, wrapped)]
+            found_outputs = [file(values).float() for values in inputs]
+        except RuntimeError as error:
+            raise Mismatch(f"{subject} fails at another length than that of its trace: {cause_of(error)}") from None
         if counted[0] != counted[1] or not counted[0]:
             raise Mismatch(f"{subject} has {counted[0]} attention sites, the original {counted[1]}")
-        outputs = [(file(values).float(), wrapped(values).float()) for values in inputs]
+        outputs = [(found, wrapped(values).float()) for found, values in zip(found_outputs, inputs, strict=True)]
         if dtype != torch.float32:
             original.float()
         checks = []

@@ -8,6 +8,7 @@ import torch
 from measuring import BINARY, MEASURES, codes, measure, refused, sinkscope, warning, write_tokens
 from safetensors.torch import load_file, save_file
 from sinkscope_export.model_file import read_metadata
+from sinkscope_export.self_check import cause_of
 from support import run_script
 from tiny_models import FAMILIES, LAYERS, POSITIONS, VOCABULARY, WIDTH, write_tiny_model
 
@@ -229,3 +230,10 @@ def test_a_stray_tensor_whose_name_ends_like_a_parameter_is_unexpected_and_not_t
     tokens = write_tokens(tmp_path / "t.jsonl", [[5, 6, VOCABULARY - 1]])
     error = refused("measure", tmp_path / "m.pt", "--weights", weights, "--tokens", tokens, code=3)
     assert "unexpected" in error and "  norm.weight" in error and "tied" not in error
+
+
+def test_the_cause_of_a_torchscript_error_is_its_last_telling_line():
+    traceback = "The following operation failed.\n  _1 = torch.transpose(x, 1, 2)\nRuntimeError: index 3 is out of range\n"
+    assert cause_of(RuntimeError(traceback)) == "RuntimeError: index 3 is out of range"
+    assert cause_of(RuntimeError("  _1 = torch.transpose(x, 1, 2)\nRuntimeError: \n")) == "_1 = torch.transpose(x, 1, 2)"
+    assert cause_of(RuntimeError("")) == "RuntimeError"
