@@ -156,7 +156,7 @@ Exit write_baseline(const CheckCommand& command, AtomicFile& baseline, const Out
     return Exit::regression;
   if (const auto unfit = unfit_for_baseline(outcome.report)) {
     flush_stdout();
-    throw *unfit;
+    throw Error(*unfit);
   }
   baseline.commit(dump(outcome.report));
   if (!command.quiet)

@@ -72,9 +72,9 @@ std::optional<std::vector<double>> values_of(const TensorView& tensor, std::size
   return values;
 }
 
-double epsilon_of(std::string_view name) {
-  const Dtype* dtype = find(name);
-  return dtype == nullptr ? 0 : dtype->epsilon;
+double epsilon_of(std::string_view dtype) {
+  const Dtype* found = find(dtype);
+  return found == nullptr ? 0 : found->epsilon;
 }
 
 }  // namespace sinkscope
