@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "graph/idioms/idioms.h"
+#include "graph/module_path.h"
 #include "graph/resemblance.h"
 #include "graph/walk.h"
 
@@ -17,9 +18,9 @@ namespace {
 /// What is known before the first run.
 void describe(Site& site, torch::jit::Node* node, std::map<std::string, std::int64_t>& ordinals) {
   SiteInfo& info = site.info;
-  site.module = node->scopeName();
-  info.path = site.module;
-  if (!site.mark.empty()) info.path += (info.path.empty() ? "" : ".") + site.mark;
+  site.module = module_of(node);
+  site.called_as = called_as(node);
+  info.path = join_path(site.module, site.mark);
   info.ordinal = ordinals[info.path]++;
   switch (site.form) {
     case SiteForm::sdpa:
@@ -47,7 +48,7 @@ void list_products(torch::jit::Graph& graph, FoundAttention& found) {
     if (site.form == SiteForm::marked) settled.insert(site.module);
   }
   for_each_node(graph.block(), [&](torch::jit::Node* node, int) {
-    const std::string path = node->scopeName();
+    const std::string path = module_of(node);
     if (settled.count(path) > 0 || !resembles_attention_without_softmax(node, measured)) return;
     settled.insert(path);
     found.left_alone.push_back({path, node->kind().toQualString(),
@@ -70,7 +71,7 @@ FoundAttention find_attention(torch::jit::Graph& graph) {
     if (const std::string remedy = idioms::closed(node); !remedy.empty())
       throw InputError(fmt::format(
           "module '{}' runs the fused operator {}, whose attention cannot be observed. {}, and export again.",
-          node->scopeName(), node->kind().toQualString(), remedy));
+          module_of(node), node->kind().toQualString(), remedy));
     if (marked.count(node) > 0) return;
     LeftAlone reason;
     std::optional<Site> site = idioms::sdpa(node);

@@ -32,7 +32,7 @@ double largest(at::ScalarType type) {
   }
 }
 
-std::string at_node(const Node* node) { return fmt::format("{} in '{}'", op_name(node), node->scopeName()); }
+std::string at_node(Node* node) { return fmt::format("{} in '{}'", op_name(node), module_of(node)); }
 
 /// The index of an argument; empty if the operator has none of that name.
 std::optional<std::size_t> argument(const Node* node, const char* name) {

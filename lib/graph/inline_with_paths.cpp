@@ -5,11 +5,14 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <map>
+#include <optional>
 #include <sstream>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "graph/fold_settings.h"
+#include "graph/module_path.h"
+#include "graph/walk.h"
 
 namespace sinkscope {
 namespace {
@@ -21,16 +24,21 @@ using jit::Node;
 using jit::Value;
 using Paths = std::unordered_map<Value*, std::string>;
 
+/// A module in a graph that is being inlined.
+struct Caller {
+  std::string path, called_as;
+};
+
 class Inliner {
  public:
   Inliner(const jit::Module& root, const std::set<std::string>& marked) : root_(root), marked_(marked) {}
 
-  void run(Block* block, const Paths& known) {
+  void run(Block* block, const Paths& known, const Caller& caller = {}) {
     for (auto it = block->nodes().begin(); it != block->nodes().end();) {
       Node* n = *it++;  // advance first: n may be destroyed below
-      for (Block* inner : n->blocks()) run(inner, known);
+      for (Block* inner : n->blocks()) run(inner, known, caller);
       const bool is_method = n->kind() == c10::prim::CallMethod;
-      if (is_method || n->kind() == c10::prim::CallFunction) inline_call(n, is_method, known);
+      if (is_method || n->kind() == c10::prim::CallFunction) inline_call(n, is_method, known, caller);
     }
   }
 
@@ -42,16 +50,52 @@ class Inliner {
     if (const auto it = known.find(v); it != known.end()) return it->second;
     Node* n = v->node();
     if (n->kind() != c10::prim::GetAttr) return "?";
-    const std::string parent = path_of(n->input(0), known);
-    const std::string& name = n->s(c10::attr::name);
-    return parent.empty() ? name : parent + "." + name;
+    return join_path(path_of(n->input(0), known), n->s(c10::attr::name));
   }
 
-  static void set_scope(Block* block, const std::string& path) {
+  /// Modules that the caller hands over: itself first, then, after tracing, those that others share.
+  static Paths modules_of(Graph& body, Node* call, const Paths& known) {
+    Paths paths;
+    for (std::size_t i = 0; i < call->inputs().size(); ++i)
+      if (call->input(i)->type()->is_module()) paths[body.inputs()[i]] = path_of(call->input(i), known);
+    return paths;
+  }
+
+  /// Under which path `caller` calls a method of the module `path`: of a module that is not its own, of the same name.
+  static std::string called_as(const std::string& path, const Caller& caller) {
+    if (!contains(caller.path, path)) return join_path(caller.called_as, last_of(path));
+    const std::string below = path.substr(caller.path.size());  // with the dot, unless the caller is the root
+    return caller.path.empty() ? below : caller.called_as + below;
+  }
+
+  static void set_scope(Block* block, const Caller& module) {
     for (Node* n : block->nodes()) {
-      if (n->scopeName().empty()) n->setScope(c10::make_intrusive<jit::Scope>()->push(c10::Symbol::scope(path)));
-      for (Block* inner : n->blocks()) set_scope(inner, path);
+      if (n->scope()->isRoot()) {
+        auto scope = c10::make_intrusive<jit::Scope>();
+        if (module.called_as != module.path) scope = scope->push(c10::Symbol::scope(module.called_as));
+        n->setScope(scope->push(c10::Symbol::scope(module.path)));
+      }
+      for (Block* inner : n->blocks()) set_scope(inner, module);
     }
+  }
+
+  /// The marked module of which a call of `path` is a call or, where nothing calls the module itself, a part.
+  std::optional<std::string> block_of(const std::string& path) const {
+    for (std::string at = path;; at = parent_of(at)) {
+      if (at.empty() || running_.count(at) > 0) return std::nullopt;
+      if (marked_.count(at) > 0) return at;
+    }
+  }
+
+  /// Number of the call that begins, or goes on, with a call of `path`.
+  std::int64_t number_of(const std::string& block, const std::string& path) {
+    if (path != block) {
+      const auto [open, fresh] = open_.try_emplace(block);
+      if (!fresh && open->second.parts.insert(path).second) return open->second.call;
+      open->second = {static_cast<std::int64_t>(calls.size()), {path}};
+    }
+    calls.push_back({block, path != block});
+    return static_cast<std::int64_t>(calls.size()) - 1;
   }
 
   /// An interface says which methods a module has, not which module it is; the object itself does.
@@ -66,7 +110,7 @@ class Inliner {
     object->setType(at.type());
   }
 
-  void inline_call(Node* n, bool is_method, const Paths& known) {
+  void inline_call(Node* n, bool is_method, const Paths& known, const Caller& caller) {
     if (is_method) resolve_interface(n->input(0), known);
     // Must precede removeInput(0): the callee is read from input 0. Null for calls through an interface type.
     jit::GraphFunction* callee = jit::tryToGraphFunction(n);
@@ -77,21 +121,21 @@ class Inliner {
                       is_method ? n->s(c10::attr::name) : "a function"));
     // A copy per call: scripted modules of one class share a single graph.
     const std::shared_ptr<Graph> body = callee->graph()->copy();
-    Paths body_known;
-    std::string path;
-    std::int64_t call = -1;
+    Caller module = caller;
+    std::optional<std::string> block;
     if (is_method) {
-      path = path_of(n->input(0), known);
-      body_known[body->inputs()[0]] = path;
-      if (marked_.count(path) > 0) {
-        call = static_cast<std::int64_t>(calls.size());
-        calls.push_back({path, ordinals_[path]++});
-      }
+      module.path = path_of(n->input(0), known);
+      module.called_as = called_as(module.path, caller);
+      block = block_of(module.called_as);
     } else {
       n->removeInput(0);
     }
-    run(body->block(), body_known);
-    if (is_method) set_scope(body->block(), path);
+    const Paths body_known = modules_of(*body, n, known);
+    const std::int64_t call = block ? number_of(*block, module.called_as) : -1;
+    if (block) running_.insert(*block);
+    run(body->block(), body_known, module);
+    if (block) running_.erase(*block);
+    if (is_method) set_scope(body->block(), module);
 
     Graph& graph = *n->owningGraph();
     const jit::WithInsertPoint before(n);
@@ -103,8 +147,6 @@ class Inliner {
       n->outputs()[i]->replaceAllUsesWith(call >= 0 ? marked_output(graph, outputs[i], call) : outputs[i]);
     n->destroy();
   }
-
-  static bool is_tensor(Value* v) { return v->type()->isSubtypeOf(*c10::TensorType::get()); }
 
   static Value* marker(Graph& graph, const char* op, Value* x, std::initializer_list<std::int64_t> numbers) {
     std::vector<Value*> inputs{x};
@@ -119,23 +161,27 @@ class Inliner {
     return is_tensor(x) ? marker(graph, "sinkscope::block_input", x, {call, static_cast<std::int64_t>(argument)}) : x;
   }
 
-  /// A block that returns a tuple hands on the residual stream as its first tensor.
   static Value* marked_output(Graph& graph, Value* out, std::int64_t call) {
-    if (is_tensor(out)) return marker(graph, "sinkscope::block_output", out, {call});
+    if (is_tensor(out)) return marker(graph, "sinkscope::block_output", out, {call, 0});
     Node* tuple = out->node();
     if (tuple->kind() != c10::prim::TupleConstruct) return out;
-    for (std::size_t i = 0; i < tuple->inputs().size(); ++i) {
-      if (!is_tensor(tuple->input(i))) continue;
-      const jit::WithInsertPoint before(tuple);
-      tuple->replaceInput(i, marker(graph, "sinkscope::block_output", tuple->input(i), {call}));
-      break;
-    }
+    const jit::WithInsertPoint before(tuple);
+    std::int64_t element = 0;
+    for (std::size_t i = 0; i < tuple->inputs().size(); ++i)
+      if (is_tensor(tuple->input(i)))
+        tuple->replaceInput(i, marker(graph, "sinkscope::block_output", tuple->input(i), {call, element++}));
     return out;
   }
 
   const jit::Module& root_;
   const std::set<std::string>& marked_;
-  std::map<std::string, std::int64_t> ordinals_;
+  /// The parts that the call of a marked module consists of so far.
+  struct OpenCall {
+    std::int64_t call = 0;
+    std::set<std::string> parts;
+  };
+  std::map<std::string, OpenCall> open_;
+  std::set<std::string> running_;  // marked modules that are being inlined
 };
 
 /// A Python number that tracing recorded is a tensor without dims, which must not decide the dtype of a result: in the

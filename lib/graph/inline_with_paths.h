@@ -12,21 +12,23 @@
 namespace sinkscope {
 
 /// One call of a module whose path was asked for. Its tensor arguments pass through nodes sinkscope::block_input(x,
-/// call, argument), its tensor results through sinkscope::block_output(x, call): markers that survive inlining and are
-/// resolved by insert_taps.
+/// call, argument), its tensor results through sinkscope::block_output(x, call, element): markers that survive inlining
+/// and are resolved by insert_taps. Of a module that is never called itself, such as a list of the parts of a layer, it
+/// is the calls of its parts, one after the other, up to the first part that comes again.
 struct ModuleCall {
-  std::string path;
-  std::int64_t ordinal = 0;  ///< 0, 1, ... among the calls of this path (tied modules)
+  std::string path;       ///< as called_as
+  bool of_parts = false;  ///< the module itself is never called
 };
 
-/// A private copy of forward: no calls left, every node's scopeName() is its module path ("" for the root).
+/// A private copy of forward: no calls left, every node knows its module (module_of, called_as).
 struct FlatGraph {
   std::shared_ptr<torch::jit::Graph> graph;  ///< first input: the module object
   std::vector<ModuleCall> calls;             ///< indexed by the call number of the markers
 };
 
-/// Inlines every method and function call and folds the settings of the modules (fold_settings). `marked`: module paths whose calls get markers (empty: none).
-/// Throws InputError if a call cannot be resolved (interface types).
+/// Inlines every method and function call and folds the settings of the modules (fold_settings). `marked`: module
+/// paths, as called_as, whose calls get markers (empty: none). Throws InputError if a call cannot be resolved
+/// (interface types).
 FlatGraph inline_with_paths(const torch::jit::Module& module, const std::set<std::string>& marked = {});
 
 }  // namespace sinkscope

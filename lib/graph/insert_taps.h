@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "graph/blocks.h"
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
+#include "graph/streams.h"
 
 namespace sinkscope {
 

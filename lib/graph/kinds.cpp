@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "graph/markers.h"
+#include "graph/module_path.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
@@ -17,12 +18,7 @@ using jit::Node;
 using jit::Value;
 
 /// The list that holds the block; a block that is no element of one is a stack of its own.
-std::string stack_of(const std::string& block) {
-  const auto dot = block.find_last_of('.');
-  const std::string name = dot == std::string::npos ? block : block.substr(dot + 1);
-  if (name.find_first_not_of("0123456789") != std::string::npos) return block;
-  return "list " + (dot == std::string::npos ? std::string() : block.substr(0, dot));
-}
+std::string stack_of(const std::string& block) { return is_list_element(block) ? "list " + parent_of(block) : block; }
 
 /// Inputs that the data of a result come from: not those that only lend their shape or type.
 std::vector<Value*> data_of(Node* node) {
@@ -75,7 +71,7 @@ Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
       const std::int64_t call = *call_of(node);
       if (calls.at(call).stack != calls.at(own).stack) continue;  // what is behind it belongs to the other stack
       if (call == own && input)
-        origin.arguments.insert(*constant_int(node->input(2)));
+        origin.arguments.insert(element_of(node));
       else
         origin.other_call = true;
       if (call != own || !input) continue;
@@ -93,7 +89,7 @@ Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
 std::set<std::int64_t> stream_of(const Site& site, std::int64_t own, const Calls& calls) {
   const Call& call = calls.at(own);
   Node* residual = call.output != nullptr ? residual_input(call.output->input(0), own, /*any_op=*/false) : nullptr;
-  if (residual != nullptr) return {*constant_int(residual->input(2))};
+  if (residual != nullptr) return {element_of(residual)};
   return site.query != nullptr ? origin_of(site.query, own, calls).arguments : std::set<std::int64_t>();
 }
 
@@ -114,10 +110,10 @@ void find_kinds(const FlatGraph& flat, const std::map<std::string, std::string>&
       entry.stack = stack_of(path);
       if (input)
         open_call[path] = call;
-      else
+      else if (element_of(node) == 0)
         entry.output = node;
     } else if (site_at.count(node) > 0) {
-      const auto open = open_call.find(blocks.at(site_at[node]->module));
+      const auto open = open_call.find(blocks.at(site_at[node]->called_as));
       if (open != open_call.end()) call_of_site[node] = open->second;
     }
   });

@@ -15,17 +15,14 @@ using jit::Value;
 std::optional<std::int64_t> call_of(const Node* marker) { return constant_int(marker->input(1)); }
 bool is_marker(const Node* node, std::string_view name) { return op_name(node) == name; }
 
-namespace {
+std::int64_t element_of(const Node* marker) { return *constant_int(marker->input(2)); }
 
-/// What went into the tuple at the place where `value` came out of it; null if `value` was not in a tuple.
 Value* tuple_element(Value* value) {
   Node* node = value->node();
   if (node->kind() != c10::prim::TupleUnpack) return nullptr;
   Node* tuple = node->input(0)->node();
   return tuple->kind() == c10::prim::TupleConstruct ? tuple->input(value->offset()) : nullptr;
 }
-
-}  // namespace
 
 Node* residual_input(Value* output, std::int64_t call, bool any_op) {
   std::deque<Value*> queue{output};

@@ -34,6 +34,7 @@ struct Site {
   SiteInfo info;
   SiteForm form = SiteForm::sdpa;
   std::string module;                ///< path of the module that holds the call; of a mark, info.path adds its name
+  std::string called_as;             ///< the same below the module that called it: another path if they share it
   std::string mark;                  ///< marked: the name that the author gave
   bool inside_branch = false;        ///< below a prim::If or prim::Loop: may legitimately not run
   torch::jit::Node* node = nullptr;  ///< the call or mark; materialised: the product of probabilities and values

@@ -22,6 +22,17 @@ bool is_op(const Node* node, std::initializer_list<std::string_view> aten_names)
   return std::find(aten_names.begin(), aten_names.end(), op_name(node)) != aten_names.end();
 }
 
+std::string module_of(Node* node) {
+  const jit::ScopePtr scope = node->scope();
+  return scope->isRoot() ? std::string() : scope->name().toUnqualString();
+}
+
+std::string called_as(Node* node) {
+  const jit::ScopePtr scope = node->scope();
+  if (scope->isRoot() || scope->parent()->isRoot()) return module_of(node);
+  return scope->parent()->name().toUnqualString();
+}
+
 bool is_softmax(const Node* node) { return is_op(node, {"softmax", "_softmax", "_safe_softmax", "_masked_softmax"}); }
 
 std::optional<std::int64_t> constant_int(const Value* value) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,12 @@ namespace sinkscope {
 /// "softmax" for aten::softmax; the full name for other namespaces.
 std::string_view op_name(const torch::jit::Node* node);
 bool is_op(const torch::jit::Node* node, std::initializer_list<std::string_view> aten_names);
+
+/// Path of the module that holds a node ("" for the root), as inline_with_paths left it.
+std::string module_of(torch::jit::Node* node);
+/// The same below the module that called it. Differs where modules share one: "layers.1.attention" when layer 1 calls
+/// "layers.0.attention".
+std::string called_as(torch::jit::Node* node);
 
 /// An operator that is a softmax of its first input.
 bool is_softmax(const torch::jit::Node* node);

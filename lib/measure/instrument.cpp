@@ -20,6 +20,7 @@
 #include "graph/stream_parameters.h"
 #include "graph/walk.h"
 #include "measure/device.h"
+#include "measure/stream_warnings.h"
 #include "model/load_weights.h"
 
 namespace sinkscope {
@@ -106,29 +107,6 @@ std::optional<std::int64_t> embedding_rows(torch::jit::Graph& graph, const torch
       if (p.name == name && p.value.dim() == 2) rows = p.value.size(0);
   });
   return rows;
-}
-
-void warn_of_gaps(InstrumentedModel& model, const std::vector<std::pair<std::string, std::string>>& gaps) {
-  if (gaps.empty()) return;
-  const auto& [before, block] = gaps.front();
-  model.warnings.push_back(
-      {"stream_gap", fmt::format("the hidden state changes between the blocks '{}' and '{}'{}: residual-stream metrics "
-                                 "see only what leaves the blocks that hold attention, and may miss the largest.",
-                                 before, block, gaps.size() > 1 ? fmt::format(" and {} more", gaps.size() - 1) : "")});
-}
-
-/// Blocks that stand in no list: the nearest module is that of the attention, whose output is seldom the whole stream.
-void warn_of_lone_blocks(InstrumentedModel& model, const std::map<std::string, std::string>& blocks) {
-  std::vector<std::string> lone;
-  for (const auto& [site, block] : blocks)
-    if (site == block && !is_list_element(block)) lone.push_back(block);
-  if (lone.empty()) return;
-  model.warnings.push_back(
-      {"stream_of_attention",
-       fmt::format(
-           "no list of blocks holds '{}'{}: the residual stream is taken where the attention's own module ends, "
-           "which may leave out what is added to it. Put the blocks into a ModuleList.",
-           lone.front(), lone.size() > 1 ? fmt::format(" and {} more", lone.size() - 1) : "")});
 }
 
 /// Dropout that eval mode does not switch off, because it is a constant of the graph.
@@ -238,16 +216,14 @@ InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optio
   {
     const FoundAttention found = find_attention(*flat.graph);
     check_sites(model, found, config);
-    for (const Site& site : found.sites) site_paths.insert(site.module);
+    for (const Site& site : found.sites) site_paths.insert(site.called_as);
     parallel = parallel_lists(found.sites);
   }
   const auto blocks = find_blocks(model.loaded.module, site_paths, parallel);
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
-  std::vector<std::pair<std::string, std::string>> gaps;
-  std::vector<StreamPoint> streams = find_streams(flat, blocks, found.sites, &gaps);
-  warn_of_gaps(model, gaps);
-  if (!streams.empty()) warn_of_lone_blocks(model, blocks);
+  const Streams streams = find_streams(flat, blocks, found.sites);
+  warn_of_streams(streams.remarks, model.warnings);
   find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);
@@ -264,8 +240,8 @@ InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optio
                        "a site of its own.",
                        site.info.path)});
   }
-  for (const StreamPoint& stream : streams) model.layout.streams.push_back(stream.info);
-  insert_taps(flat, sites, streams);
+  for (const StreamPoint& stream : streams.points) model.layout.streams.push_back(stream.info);
+  insert_taps(flat, sites, streams.points);
   model.tapped_graph = flat.graph;
   model.plain_graph = inline_with_paths(model.loaded.module).graph;
   warn_of_dropout(model);

@@ -149,7 +149,7 @@ at::Tensor tap_stream(const at::Tensor& x, std::int64_t stream) {
   return next;
 }
 
-at::Tensor identity2(const at::Tensor& x, std::int64_t) { return x; }
+at::Tensor identity1(const at::Tensor& x) { return x; }
 at::Tensor identity3(const at::Tensor& x, std::int64_t, std::int64_t) { return x; }
 
 }  // namespace
@@ -179,7 +179,8 @@ TORCH_LIBRARY(sinkscope, m) {
   m.def("observe_marked(Tensor(a) weights, bool probability, int site) -> Tensor(a)");
   m.def("tap_stream(Tensor(a) x, int stream) -> Tensor(a)");
   m.def("block_input(Tensor(a) x, int call, int argument) -> Tensor(a)");
-  m.def("block_output(Tensor(a) x, int call) -> Tensor(a)");
+  m.def("block_output(Tensor(a) x, int call, int element) -> Tensor(a)");
+  m.def("stream_point(Tensor(a) x) -> Tensor(a)");
 }
 
 // Composite: output, gradients and forward derivatives are the model's own.
@@ -191,7 +192,8 @@ TORCH_LIBRARY_IMPL(sinkscope, CompositeImplicitAutograd, m) {
   m.impl("observe_projected", observe_projected);
   m.impl("tap_stream", tap_stream);
   m.impl("block_input", identity3);
-  m.impl("block_output", identity2);
+  m.impl("block_output", identity3);
+  m.impl("stream_point", identity1);
 }
 
 }  // namespace sinkscope

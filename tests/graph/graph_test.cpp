@@ -10,6 +10,7 @@
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
+#include "graph/streams.h"
 #include "graph/walk.h"
 #include "models.h"
 
@@ -34,7 +35,7 @@ at::Tensor run(const std::shared_ptr<torch::jit::Graph>& graph, const torch::jit
 
 std::set<std::string> paths_of(const std::vector<Site>& sites) {
   std::set<std::string> paths;
-  for (const Site& site : sites) paths.insert(site.module);
+  for (const Site& site : sites) paths.insert(site.called_as);
   return paths;
 }
 
@@ -53,7 +54,7 @@ Prepared prepare(torch::jit::Module module) {
   for (const auto& [site, block] : blocks) marked.insert(block);
   p.flat = inline_with_paths(p.module, marked);
   p.found = find_attention(*p.flat.graph);
-  p.streams = find_streams(p.flat, blocks, p.found.sites);
+  p.streams = find_streams(p.flat, blocks, p.found.sites).points;
   return p;
 }
 

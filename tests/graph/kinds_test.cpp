@@ -6,6 +6,7 @@
 #include "catch.h"
 #include "graph/blocks.h"
 #include "graph/find_attention.h"
+#include "graph/streams.h"
 #include "models.h"
 
 namespace sinkscope {
@@ -66,7 +67,7 @@ def forward(self, ids):
 
 std::vector<Site> sites_of(const Module& module) {
   std::set<std::string> paths, marked;
-  for (const Site& site : find_attention(*inline_with_paths(module).graph).sites) paths.insert(site.module);
+  for (const Site& site : find_attention(*inline_with_paths(module).graph).sites) paths.insert(site.called_as);
   const auto blocks = find_blocks(module, paths);
   for (const auto& [site, block] : blocks) marked.insert(block);
   FlatGraph flat = inline_with_paths(module, marked);

@@ -267,10 +267,15 @@ class PlainAttributes(Toy):
         return self.head(self.second(self.first(self.embedding(ids))))
 
 
-def test_blocks_in_no_list_are_warned_of(tmp_path, ids, tokens):
-    report = measure(write(PlainAttributes(Sdpa(), Sdpa()), tmp_path / "m.pt"), "--tokens", tokens)
-    assert "stream_of_attention" in codes(report)
-    assert "stream_of_attention" not in codes(measure(write(Toy(Sdpa(), Sdpa()), tmp_path / "m.pt"), "--tokens", tokens))
+def test_blocks_in_no_list_are_one_stack_and_the_report_says_where_their_streams_are(tmp_path, ids, tokens):
+    toy = PlainAttributes(Sdpa(), Sdpa())
+    report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)
+    toy.blocks = nn.ModuleList([toy.first, toy.second])
+    sites, streams, _ = truth_of(toy, ids, causal(LENGTH), causal(LENGTH))
+    assert_agrees(report, sites, streams)
+    assert [s["layer"] for s in report["sites"]] == [0, 1]
+    assert "stream_sum" in codes(report)
+    assert "stream_sum" not in codes(measure(write(Toy(Sdpa(), Sdpa()), tmp_path / "m.pt"), "--tokens", tokens))
 
 
 class InChunks(nn.Module):

@@ -14,7 +14,7 @@ std::optional<Site> sigmoid(torch::jit::Node* node, LeftAlone* reason) {
   if (!site) {
     // Most sigmoids are gates. Worth a word where scores are behind it and values in front.
     if (reason != nullptr && !problem.empty() && resembles_attention(node->input(0), node->output()))
-      *reason = {node->scopeName(), node->kind().toQualString(), problem, true};
+      *reason = {module_of(node), node->kind().toQualString(), problem, true};
     return std::nullopt;
   }
   site->info.pattern = "sigmoid";

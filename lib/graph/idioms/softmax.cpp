@@ -78,7 +78,7 @@ std::optional<Site> softmax(Node* node, LeftAlone* reason) {
   if (!normaliser) return std::nullopt;
   const auto left_alone = [&](bool looks_like_attention, std::string why) -> std::optional<Site> {
     if (reason != nullptr)
-      *reason = {node->scopeName(), normaliser->op->kind().toQualString(), std::move(why), looks_like_attention};
+      *reason = {module_of(node), normaliser->op->kind().toQualString(), std::move(why), looks_like_attention};
     return std::nullopt;
   };
   Value* scores = normaliser->scores;

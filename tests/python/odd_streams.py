@@ -1,0 +1,343 @@
+"""Ways to write a residual stream, none of them a plain list of blocks x -> x + f(x).
+
+A model notes its hidden state in `states` where it enters the first layer and where it leaves each.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from toys import VOCABULARY, WIDTH
+
+LAYERS = 3
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (m(x).view(x.size(0), x.size(1), 2, -1).transpose(1, 2) for m in (self.query, self.key, self.value))
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(x.shape))
+
+
+class Mlp(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
+
+
+class PreNorm(nn.Module):
+    def __init__(self, function: nn.Module):
+        super().__init__()
+        self.norm, self.function = nn.LayerNorm(WIDTH), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.norm(x))
+
+
+def attention() -> nn.Module:
+    return PreNorm(Attention())
+
+
+def mlp() -> nn.Module:
+    return PreNorm(Mlp())
+
+
+def layers(make) -> nn.ModuleList:
+    return nn.ModuleList(make() for _ in range(LAYERS))
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.norm, self.head = nn.Embedding(VOCABULARY, WIDTH), nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY)
+        self.make()
+        self.states: list[Tensor] = []
+
+    def note(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_tracing():
+            self.states.append(x.detach().clone())
+        return x
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.norm(self.stack(self.embedding(ids))))
+
+
+class Parts(Model):
+    """Each layer a list of parts, added outside: the layer itself is never called."""
+
+    def make(self):
+        self.layers = layers(lambda: nn.ModuleList([attention(), mlp()]))
+
+    def stack(self, x):
+        self.note(x)
+        for attend, feed in self.layers:
+            x = attend(x) + x
+            x = self.note(feed(x) + x)
+        return x
+
+
+class PartsInPlace(Parts):
+    def stack(self, x):
+        x = x.clone()
+        x[:, 0] = 1.5  # a class token, written into the embedding
+        self.note(x)
+        for attend, feed in self.layers:
+            x += attend(x)
+            x += feed(x)
+            self.note(x)
+        return x
+
+
+class TiedParts(Parts):
+    """One layer, run three times."""
+
+    def stack(self, x):
+        self.note(x)
+        for _ in range(LAYERS):
+            attend, feed = self.layers[0]
+            x = x + attend(x)
+            x = self.note(x + feed(x))
+        return x
+
+
+class NormParts(Model):
+    """The norms are parts as well, the second used twice."""
+
+    def make(self):
+        self.layers = layers(
+            lambda: nn.ModuleDict({"norm": nn.LayerNorm(WIDTH), "attention": Attention(), "mlp": Mlp(), "after": nn.LayerNorm(WIDTH)})
+        )
+
+    def stack(self, x):
+        self.note(x)
+        for part in self.layers:
+            x = x + part["after"](part["attention"](part["norm"](x)))
+            x = self.note(x + part["after"](part["mlp"](part["norm"](x))))
+        return x
+
+
+class PostNormParts(Model):
+    def make(self):
+        self.layers = layers(lambda: nn.ModuleList([Attention(), nn.LayerNorm(WIDTH), Mlp(), nn.LayerNorm(WIDTH)]))
+
+    def stack(self, x):
+        self.note(x)
+        for attend, first, feed, second in self.layers:
+            x = first(x + attend(x))
+            x = self.note(second(x + feed(x)))
+        return x
+
+
+class ScaledParts(Parts):
+    """Residual and branch are scaled, as in DeepNorm and with layer scale."""
+
+    def make(self):
+        super().make()
+        self.scale = nn.Parameter(torch.rand(WIDTH))
+
+    def stack(self, x):
+        self.note(x)
+        for attend, feed in self.layers:
+            x = x * 1.5 + self.scale * attend(x)
+            x = self.note(1.5 * x + F.dropout(feed(x), 0.0) * self.scale)
+        return x
+
+
+class GatedParts(Model):
+    def make(self):
+        self.layers = layers(lambda: nn.ModuleList([attention(), nn.Linear(WIDTH, WIDTH), mlp()]))
+
+    def stack(self, x):
+        self.note(x)
+        for attend, gate, feed in self.layers:
+            x = torch.lerp(x, attend(x), torch.sigmoid(gate(x)))
+            x = self.note(x + feed(x))
+        return x
+
+
+class SeparateLists(Model):
+    """One list of attentions, one of MLPs; the norm is written out and stands outside of both."""
+
+    def make(self):
+        self.attentions, self.mlps = layers(Attention), layers(Mlp)
+
+    def normed(self, x):
+        return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, keepdim=True) + 1e-6)
+
+    def stack(self, x):
+        self.note(x)
+        for attend, feed in zip(self.attentions, self.mlps, strict=True):
+            x = x + attend(self.normed(x))
+            x = self.note(x + feed(self.normed(x)))
+        return x
+
+
+class Attributes(Model):
+    """No list at all."""
+
+    def make(self):
+        for i in range(LAYERS):
+            setattr(self, f"attention{i}", attention())
+            setattr(self, f"mlp{i}", mlp())
+
+    def stack(self, x):
+        self.note(x)
+        for i in range(LAYERS):
+            x = x + getattr(self, f"attention{i}")(x)
+            x = self.note(x + getattr(self, f"mlp{i}")(x))
+        return x
+
+
+class Delta(nn.Module):
+    """Returns what the caller is to add."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.mlp = attention(), mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.attention(x)
+        return y + self.mlp(x + y)
+
+
+class Deltas(Model):
+    def make(self):
+        self.layers = layers(Delta)
+
+    def stack(self, x):
+        self.note(x)
+        for layer in self.layers:
+            x = self.note(x + layer(x))
+        return x
+
+
+class Deferred(nn.Module):
+    """Hands on the state in two parts, which the next one adds: fused add and norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.mlp = attention(), mlp()
+
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        residual = x + residual
+        residual = residual + self.attention(residual)
+        return self.mlp(residual), residual
+
+
+class DeferredSums(Model):
+    def make(self):
+        self.layers = layers(Deferred)
+
+    def stack(self, x):
+        self.note(x)
+        residual = torch.zeros_like(x)
+        for layer in self.layers:
+            x, residual = layer(x, residual)
+            self.note(x + residual)
+        return x + residual
+
+
+class ResidualFirst(Deferred):
+    """The same; tracing orders the two by their use."""
+
+    def forward(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        residual = residual + x
+        residual = residual + self.attention(residual)
+        return self.mlp(residual), residual
+
+
+class DeferredSumsResidualFirst(DeferredSums):
+    def make(self):
+        self.layers = layers(ResidualFirst)
+
+    def stack(self, x):
+        self.note(x)
+        residual = torch.zeros_like(x)
+        for layer in self.layers:
+            x, residual = layer(x, residual)
+            self.note(residual + x)
+        return residual + x
+
+
+class Block(nn.Module):
+    def __init__(self, attend: nn.Module | None = None):
+        super().__init__()
+        self.attention, self.mlp = attend or attention(), mlp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        return x + self.mlp(x)
+
+
+class Blocks(Model):
+    def make(self):
+        self.layers = layers(Block)
+
+    def stack(self, x):
+        self.note(x)
+        for layer in self.layers:
+            x = self.note(layer(x))
+        return x
+
+
+class SharedAttention(Blocks):
+    """Layers of their own around one attention: tracing hands it to those that do not hold it."""
+
+    def make(self):
+        shared = attention()
+        self.layers = layers(lambda: Block(shared))
+
+
+class NoResidual(Blocks):
+    def make(self):
+        self.layers = layers(lambda: nn.Sequential(attention(), Mlp()))
+
+
+class ReversibleBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.mlp = attention(), mlp()
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        a = a + self.attention(b)
+        return a, b + self.mlp(a)
+
+
+class Reversible(Model):
+    def make(self):
+        self.layers = layers(ReversibleBlock)
+
+    def stack(self, x):
+        a = b = x
+        for layer in self.layers:
+            a, b = layer(a, b)
+        return a + b
+
+
+class ScoresHandedOn(nn.Module):
+    """RealFormer: the scores are summed over the layers as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+
+    def forward(self, x: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = (m(x).view(x.size(0), x.size(1), 2, -1).transpose(1, 2) for m in (self.query, self.key, self.value))
+        scores = q @ k.transpose(-1, -2) / q.size(-1) ** 0.5 + scores
+        hidden = torch.ones(x.size(1), x.size(1), dtype=torch.bool).triu(1)
+        weights = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1)
+        return x + (weights @ v).transpose(1, 2).reshape(x.shape), scores
+
+
+class SummedScores(Model):
+    def make(self):
+        self.layers = layers(ScoresHandedOn)
+
+    def stack(self, x):
+        self.note(x)
+        scores = torch.zeros(1)
+        for layer in self.layers:
+            x, scores = layer(x, scores)
+            self.note(x)
+        return x
