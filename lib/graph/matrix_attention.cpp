@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "graph/kv_repetition.h"
 #include "graph/score_product.h"
 #include "graph/walk.h"
 

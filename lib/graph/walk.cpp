@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "graph/matrix_axes.h"
-
 namespace sinkscope {
 
 namespace jit = torch::jit;
@@ -82,55 +80,6 @@ bool keeps_everything(const Node* node) {
   return begin && (begin->isNone() || (begin->isInt() && begin->toInt() == 0)) && end &&
          (end->isNone() || (end->isInt() && end->toInt() == std::numeric_limits<std::int64_t>::max())) && step &&
          step->isInt() && step->toInt() == 1;
-}
-
-namespace {
-
-/// Null if the heads, which stand in dim `head` of four, were not repeated.
-Value* unrepeated(Value* value, int head) {
-  Node* node = value->node();
-  if (is_op(node, {"contiguous"})) return unrepeated(node->input(0), head);
-  if (is_op(node, {"repeat_interleave"})) {
-    // A tensor of repeats may give every head another number.
-    const bool evenly = node->inputs().size() >= 3 && node->input(1)->type()->kind() == c10::TypeKind::IntType;
-    const auto dim = evenly ? constant_int(node->input(2)) : std::nullopt;
-    return dim && (*dim == head || *dim == head + 4) ? node->input(0) : nullptr;
-  }
-  if (!is_op(node, {"reshape", "view", "flatten"})) return nullptr;
-  Node* inner = node->input(0)->node();
-  if (!is_op(inner, {"expand"})) return nullptr;
-  inner = inner->input(0)->node();
-  // x[:, :, None, :, :] is traced as slices around one unsqueeze(2).
-  while (keeps_everything(inner)) inner = inner->input(0)->node();
-  const auto added = is_op(inner, {"unsqueeze"}) ? constant_int(inner->input(1)) : std::nullopt;
-  if (!added || (*added != head && *added != head + 5)) return nullptr;  // the dim behind the heads, of five
-  Value* source = inner->input(0);
-  while (keeps_everything(source->node())) source = source->node()->input(0);
-  return source;
-}
-
-/// [B, T, H, D] from [B, H, T, D] and back.
-bool exchanges_heads_and_positions(const Node* node) {
-  if (!is_op(node, {"transpose", "swapaxes", "swapdims", "permute"})) return false;
-  Axes inner{-3, -2}, outer{-4, -1};
-  int inner_rank = 4, outer_rank = 4;
-  return carry_axes(node, node->input(0), inner, inner_rank) && inner == Axes{-2, -3} &&
-         carry_axes(node, node->input(0), outer, outer_rank) && outer == Axes{-4, -1};
-}
-
-}  // namespace
-
-Value* before_repetition(Value* value, int head) {
-  if (Value* source = unrepeated(value, head)) return source;
-  Node* node = value->node();
-  while (is_op(node, {"contiguous"})) node = node->input(0)->node();
-  if ((head != -3 && head != -2) || !exchanges_heads_and_positions(node)) return value;
-  Value* source = unrepeated(node->input(0), head == -3 ? -2 : -3);
-  if (source == nullptr) return value;
-  const jit::WithInsertPoint before(node);
-  Value* exchanged = node->owningGraph()->insert(c10::aten::transpose, {source, std::int64_t{1}, std::int64_t{2}});
-  exchanged->node()->copyMetadata(node);
-  return exchanged;
 }
 
 void for_each_node(jit::Block* block, const std::function<void(Node*, int)>& visit, int depth) {

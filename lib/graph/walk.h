@@ -41,11 +41,6 @@ bool is_parameter(torch::jit::Value* value);
 /// x[:]: a slice that keeps everything, as tracing writes around an unsqueeze.
 bool keeps_everything(const torch::jit::Node* node);
 
-/// Follows reshape <- expand <- unsqueeze and repeat_interleave back to the tensor before KV heads were repeated;
-/// `value` itself if there was no repetition. `head`: their dim in `value`, from the end, of four. Where heads and
-/// positions change places after the repetition, the graph gains a node that exchanges them before it.
-torch::jit::Value* before_repetition(torch::jit::Value* value, int head = -3);
-
 /// Visits every node in execution order, blocks included; `depth` counts enclosing prim::If and prim::Loop blocks.
 void for_each_node(torch::jit::Block* block, const std::function<void(torch::jit::Node*, int depth)>& visit,
                    int depth = 0);

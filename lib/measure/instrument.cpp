@@ -223,7 +223,7 @@ InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optio
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
   const Streams streams = find_streams(flat, blocks, found.sites);
-  warn_of_streams(streams.remarks, model.warnings);
+  append_stream_warnings(streams.remarks, model.warnings);
   find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);

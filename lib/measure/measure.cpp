@@ -279,7 +279,10 @@ MeasureResult measure(const InstrumentedModel& model, const MeasureConfig& confi
     result.warnings.push_back(
         {"no_loss", config.logits != Logits::all ? "the loss needs --logits all."
                     : input.tensor               ? "a model that takes no token ids has no next-token loss."
-                    : !causal                    ? "the model is not causal, so there is no next-token loss."
+                    : !causal && !odd_sites.empty()
+                        ? "an attention site does not run on one query for each token, so it is not known whether the "
+                          "model is causal, and there is no next-token loss."
+                    : !causal ? "the model is not causal, so there is no next-token loss."
                               : "the output is no [B, T, V] tensor of logits for these ids, so there is no loss."});
   warn_of_short_sequences(result, input.info.min_length);
   warn_of_windows(result, std::max(input.info.max_length, result.positions));

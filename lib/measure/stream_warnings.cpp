@@ -15,7 +15,7 @@ std::string named(const std::vector<std::string>& blocks) {
 
 }  // namespace
 
-void warn_of_streams(const StreamRemarks& remarks, std::vector<Warning>& warnings) {
+void append_stream_warnings(const StreamRemarks& remarks, std::vector<Warning>& warnings) {
   if (!remarks.gaps.empty()) {
     const auto& [before, block] = remarks.gaps.front();
     const std::size_t more = remarks.gaps.size() - 1;

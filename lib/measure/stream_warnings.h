@@ -9,6 +9,6 @@
 namespace sinkscope {
 
 /// Appends a warning for each kind of remark that there is.
-void warn_of_streams(const StreamRemarks& remarks, std::vector<Warning>& warnings);
+void append_stream_warnings(const StreamRemarks& remarks, std::vector<Warning>& warnings);
 
 }  // namespace sinkscope

@@ -10,6 +10,7 @@
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
+#include "graph/kv_repetition.h"
 #include "graph/streams.h"
 #include "graph/walk.h"
 #include "models.h"
@@ -233,6 +234,32 @@ graph(%k : Tensor, %shape : int[], %flat : int[]):
   return (%r, %i))");
   CHECK(before_repetition(graph->outputs()[0])->debugName() == "k");
   CHECK(before_repetition(graph->outputs()[1])->debugName() == "k");
+}
+
+TEST_CASE("an expanded KV head is seen, a repetition of several heads in turn or of the batch is not", "[graph]") {
+  const auto graph = graph_of(R"(
+graph(%k : Tensor, %heads : int):
+  %four : int = prim::Constant[value=4]()
+  %two : int = prim::Constant[value=2]()
+  %one : int = prim::Constant[value=1]()
+  %kept : int = prim::Constant[value=-1]()
+  %false : bool = prim::Constant[value=0]()
+  %sizes : int[] = prim::ListConstruct(%kept, %heads, %kept, %kept)
+  %e : Tensor = aten::expand(%k, %sizes, %false)
+  %times : int[] = prim::ListConstruct(%one, %two, %one, %one)
+  %r : Tensor = aten::repeat(%k, %times)
+  %batch : int[] = prim::ListConstruct(%heads, %kept, %kept, %kept)
+  %b : Tensor = aten::expand(%k, %batch, %false)
+  %unknown : int[] = prim::ListConstruct(%heads, %heads, %kept, %kept)
+  %u : Tensor = aten::expand(%k, %unknown, %false)
+  return (%e, %r, %b, %u))");
+  torch::jit::Value* const head = before_repetition(graph->outputs()[0]);
+  REQUIRE(op_name(head->node()) == "expand");
+  CHECK(head->node()->input(0)->debugName() == "k");
+  CHECK(constant_int(head->node()->input(1)->node()->input(1)) == std::optional<std::int64_t>(-1));
+  for (const std::size_t output : {1, 2, 3})
+    CHECK(before_repetition(graph->outputs()[output]) == graph->outputs()[output]);
+  graph->lint();
 }
 
 TEST_CASE("KV heads that were repeated behind the positions are seen, and exchanged with them", "[graph]") {

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def environment(**more: str) -> dict[str, str]:
     for name in ("NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"):
         kept.pop(name, None)
     return kept | {"OMP_WAIT_POLICY": "passive"} | more
+
+
+def heed_interrupts() -> None:
+    """For preexec_fn: a job that a shell put into the background would hand an ignored SIGINT on to the program."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def sinkscope(

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from measuring import BINARY, checked, environment, sinkscope
+from measuring import BINARY, checked, environment, heed_interrupts, sinkscope
 from support import DEMO
 
 ONE = DEMO / "backcopy_1layer.pt"
@@ -21,7 +21,8 @@ def sweep(*arguments, **options) -> subprocess.CompletedProcess:
 def start(*arguments, **options) -> subprocess.Popen:
     """The same in the background."""
     command = [str(BINARY), "sweep", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment()} | options
+    return subprocess.Popen(command, preexec_fn=heed_interrupts, **options)
 
 
 def index(directory: Path) -> dict:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from backcopy.model import BackcopyModel
-from measuring import BINARY, MEASURES, checked, codes, environment, measure, sinkscope, warning
+from measuring import BINARY, MEASURES, checked, codes, environment, heed_interrupts, measure, sinkscope, warning
 from safetensors.torch import load_file
 from support import DEMO
 
@@ -142,7 +142,14 @@ class Run:
 
     def __init__(self, output, *flags):
         command = [str(BINARY), "measure", str(THREE), "--random-tokens", "20000", "--batch", "8", "-o", str(output), *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            preexec_fn=heed_interrupts,
+        )
 
     def stop(self, number, after=4.0):
         time.sleep(after)

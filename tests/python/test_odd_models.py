@@ -117,6 +117,35 @@ class RepeatedBehindPositionsEinsum(nn.Module):
         return torch.einsum("bhqk,bkhd->bqhd", weights, v).transpose(1, 2)
 
 
+class Expanded(nn.Module):
+    """One KV head, expanded: multi-query attention."""
+
+    def forward(self, q, k, v):
+        k, v = (x[:, :1].expand(-1, q.size(1), -1, -1) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class ExpandedEager(nn.Module):
+    """The same, every size written down."""
+
+    def forward(self, q, k, v):
+        k, v = (x.transpose(1, 2)[:, :, :1].transpose(1, 2).expand(q.shape) for x in (k, v))
+        scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(q.size(-1))
+        return torch.matmul(torch.softmax(scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1) > 0, -1e9), -1), v)
+
+
+class Stacked(nn.Module):
+    def forward(self, q, k, v):
+        k, v = (torch.stack([x, x], 2).flatten(1, 2) for x in (k[:, :1], v[:, :1]))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class RepeatedAlongNewDim(nn.Module):
+    def forward(self, q, k, v):
+        k, v = (x[:, :1, None].repeat(1, 1, 2, 1, 1).view(q.shape) for x in (k, v))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
 class Cross(nn.Module):
     """Attention to twelve states that are not the sequence."""
 
@@ -244,7 +273,11 @@ def test_one_head_without_a_dimension_for_heads_agrees_with_float64(tmp_path, id
     assert_agrees(measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens), sites, streams)
 
 
-@pytest.mark.parametrize("core", [Repeated, RepeatedBehindPositions, RepeatedBehindPositionsEager, RepeatedBehindPositionsEinsum])
+REPETITIONS = [Repeated, RepeatedBehindPositions, RepeatedBehindPositionsEager, RepeatedBehindPositionsEinsum, Expanded,
+               ExpandedEager, Stacked, RepeatedAlongNewDim]
+
+
+@pytest.mark.parametrize("core", REPETITIONS)
 def test_kv_heads_are_counted_before_repetition(tmp_path, ids, tokens, core):
     toy = Toy(core())
     report = measure(write(toy, tmp_path / "m.pt"), "--tokens", tokens)

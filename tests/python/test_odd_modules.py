@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, refused, write_tokens
+from measuring import MEASURES, codes, measure, refused, warning, write_tokens
 from torch import Tensor, nn
 from toys import BATCH, LENGTH, Eager, Sdpa, Toy, assert_agrees, causal, ids_of, truth_of, write
 
@@ -293,3 +293,26 @@ class InChunks(nn.Module):
 def test_queries_in_chunks_are_not_said_to_have_keys_that_are_no_tokens(tmp_path, tokens):
     report = measure(write(Toy(InChunks()), tmp_path / "m.pt", example=ids_of(2, LENGTH)), "--tokens", tokens)
     assert "extra_keys" not in codes(report) and "site_positions" in codes(report)
+
+
+class RowByRow(nn.Module):
+    """A loop over the queries, each with the keys before it."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        rows: list[Tensor] = []
+        for t in range(q.size(2)):
+            scores = torch.matmul(q[:, :, t : t + 1], k[:, :, : t + 1].transpose(-1, -2)) / math.sqrt(q.size(-1))
+            rows.append(torch.matmul(torch.softmax(scores, -1), v[:, :, : t + 1]))
+        return torch.cat(rows, 2)
+
+
+def test_a_loop_over_queries_is_not_said_to_be_no_causal_model(tmp_path, ids, tokens):
+    toy = Toy(RowByRow(), RowByRow())
+    report = measure(write(toy, tmp_path / "m.pt", script=True), "--tokens", tokens)
+    assert {"site_in_loop", "site_positions"} <= codes(report)
+    assert report["metrics"]["loss"]["value"] is None
+    assert "not known whether the model is causal" in warning(report, "no_loss")
+    _, streams, _ = truth_of(toy, ids, causal(LENGTH), causal(LENGTH))
+    norms = [truth.first_and_others(s)[0] for s in streams]
+    np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["first"]["data"], norms, rtol=1e-5)
+    assert [s["layer"] for s in report["sites"]] == [0, 1]

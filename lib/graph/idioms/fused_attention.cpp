@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "graph/idioms/idioms.h"
+#include "graph/kv_repetition.h"
 #include "graph/walk.h"
 
 namespace sinkscope::idioms {

@@ -2,6 +2,7 @@
 // they are read by name.
 
 #include "graph/idioms/idioms.h"
+#include "graph/kv_repetition.h"
 #include "graph/walk.h"
 
 namespace sinkscope::idioms {
