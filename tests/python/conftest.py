@@ -31,6 +31,22 @@ def two_threads() -> None:
     torch.set_num_threads(2)
 
 
+@pytest.fixture(scope="module")
+def ids():
+    """Token ids [batch, length] for a toy."""
+    import toys
+
+    return toys.ids_of(toys.BATCH, toys.LENGTH)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory, ids) -> Path:
+    """The ids as a token file."""
+    from measuring import write_tokens
+
+    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     import families_table
 

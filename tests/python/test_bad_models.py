@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import toys
-from measuring import MEASURES, measure, refused, sinkscope, warning, write_tokens
+from measuring import MEASURES, measure, refused, sinkscope, write_tokens
 from safetensors.torch import load_file, save_file
 from support import DEMO
 from torch import nn

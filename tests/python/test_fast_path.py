@@ -106,11 +106,6 @@ def ids():
     return ids_of(BATCH, LENGTH) % (toys.VOCABULARY - 1) + 1  # no id 0
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
-
-
 def graph_text(path):
     return str(torch.jit.load(str(path)).inlined_graph)
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import toys
-import truth
 from gallery.account import Account
 from measuring import MEASURES, codes, measure, write_tokens
 from support import REPOSITORY

@@ -13,7 +13,7 @@ import toys
 import truth
 from measuring import MEASURES, codes, measure, refused, write_tokens
 from torch import Tensor, nn
-from toys import BATCH, LENGTH, Toy, assert_agrees, causal, ids_of, projections, truth_of, weights_of, write
+from toys import LENGTH, Toy, assert_agrees, causal, ids_of, projections, truth_of, weights_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
@@ -194,16 +194,6 @@ SPELLINGS = [in_place, where_without_scale, by_bmm, by_bmm_heads_first, heads_be
              keys_on_the_left, log_softmax, log_sum_exp, masked_softmax, safe_softmax, two_products, zeroed_behind,
              sdpa_of_merged_heads, groups]
 MERGED = [heads_joined, heads_unflattened, sdpa_of_merged_heads_first, sdpa_of_one_head, one_head, one_head_first]
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS + MERGED, ids=lambda f: f.__name__)

@@ -18,7 +18,7 @@ from measuring import MEASURES, codes, measure, write_tokens
 from safetensors.numpy import save_file
 from sinkscope_export.families import random_inputs, task_of
 from support import run_script
-from tiny_models import FAMILIES, HEADS, LAYERS, VOCABULARY, WIDTH, write_tiny_model
+from tiny_models import FAMILIES, HEADS, LAYERS, WIDTH, write_tiny_model
 
 LENGTH, BATCH = 40, 3
 TOLERANCE = 1e-5  # absolute for probabilities and nats, relative for norms

@@ -11,10 +11,10 @@ import pytest
 import torch
 import toys
 import truth
-from measuring import MEASURES, codes, measure, refused, sinkscope, warning, write_tokens
+from measuring import MEASURES, codes, measure, refused, sinkscope, warning
 from sinkscope_export import operators
 from torch import Tensor, nn
-from toys import BATCH, LENGTH, WINDOW, Sdpa, Toy, assert_agrees, causal, ids_of, softmax, truth_of, write
+from toys import BATCH, LENGTH, WINDOW, Sdpa, Toy, assert_agrees, causal, softmax, truth_of, write
 
 HEADS = 2
 CHUNK = 8  # keys of a chunk
@@ -52,16 +52,6 @@ class Fused(nn.Module):
 def fused_truth(toy: Toy, ids: Tensor):
     return truth_of(toy, ids, *[np.zeros(())] * len(toy.blocks),
                     weights=lambda block, scores: toy.blocks[block].attention.core.attend(scores))
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 CASES = {  # core, mask, width that the report names

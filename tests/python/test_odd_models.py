@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, warning, write_tokens
+from measuring import MEASURES, codes, measure, warning
 from torch import nn
-from toys import BATCH, LENGTH, WINDOW, Eager, Sdpa, Toy, Windowed, assert_agrees, causal, ids_of, truth_of, window, write
+from toys import BATCH, LENGTH, WINDOW, Eager, Sdpa, Toy, Windowed, assert_agrees, causal, truth_of, window, write
 
 FLAT = np.zeros((LENGTH, LENGTH))
 
@@ -171,16 +171,6 @@ class RankThreeEager(nn.Module):
         scores = torch.matmul(q, k.transpose(-1, -2)) / math.sqrt(q.size(-1))
         hidden = torch.ones(q.size(1), q.size(1), dtype=torch.bool).triu(1)
         return torch.matmul(torch.softmax(scores.masked_fill(hidden, float("-inf")), -1), v)[:, None]
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 KINDS = {  # core, bias of every block, mask, measured_by

@@ -8,21 +8,11 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, refused, warning, write_tokens
+from measuring import MEASURES, codes, measure, refused, warning
 from torch import Tensor, nn
 from toys import BATCH, LENGTH, Eager, Sdpa, Toy, assert_agrees, causal, ids_of, truth_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 class Either(nn.Module):

@@ -8,24 +8,14 @@ import torch
 import torch.nn.functional as F
 import toys
 import truth
-from measuring import MEASURES, codes, measure, warning, write_tokens
+from measuring import MEASURES, codes, measure, warning
 from torch import nn
-from toys import BATCH, LENGTH, Sdpa, Toy, assert_agrees, causal, ids_of, projections, softmax, truth_of, weights_of, write
+from toys import LENGTH, Sdpa, Toy, assert_agrees, causal, projections, softmax, truth_of, weights_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
 HEADS = 2
 SCALE = 1 / math.sqrt(toys.WIDTH // HEADS)
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 class Written(nn.Module):

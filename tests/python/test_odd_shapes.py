@@ -18,16 +18,6 @@ from toys import BATCH, LENGTH, Eager, Sdpa, Toy, Windowed, assert_agrees, causa
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 
 
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
-
-
 class Branching(torch.nn.Module):
     """Scripted: the branch depends on the input's length."""
 

@@ -1,6 +1,5 @@
 """Models that take pixels or embeddings, and encoder-decoder models: `--tensor`, no next-token loss, self and cross apart."""
 
-import json
 
 import numpy as np
 import pytest
