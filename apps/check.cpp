@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "base/guard.h"
+#include "base/keep_going.h"
 #include "base/nearest_name.h"
 #include "base/terminal.h"
 #include "check/append_summary.h"
@@ -132,6 +133,19 @@ CheckCommand parse_check(int argc, char** argv) {
 
 void print(const std::string& text) { AtomicFile::open("-").commit(text); }
 
+/// Files of results, or stdout in place of the table.
+struct ResultFiles {
+  std::optional<AtomicFile> junit, benchmark_json;
+};
+
+void write_results(ResultFiles& files, const Outcome& outcome, bool to_stdout, KeepGoing& results) {
+  const auto write = [&](std::optional<AtomicFile>& file, auto text) {
+    if (file && file->is_stdout() == to_stdout) results.run([&] { file->commit(text()); });
+  };
+  write(files.junit, [&] { return check_as_junit(outcome); });
+  write(files.benchmark_json, [&] { return dump(outcome.benchmarks.entries); });
+}
+
 void print_outcome(const CheckCommand& command, const Outcome& outcome) {
   if (command.json) {
     print(dump(check_as_json(outcome)));
@@ -182,20 +196,25 @@ Exit check_command(int argc, char** argv) {
   const CheckCommand command = parse_check(argc, argv);
   check_outputs(command);
   // Opened first: a place that cannot be written is found before anything is printed.
-  std::optional<AtomicFile> junit, benchmark_json, baseline;
-  if (command.junit) junit.emplace(AtomicFile::open(*command.junit));
-  if (command.benchmark_json) benchmark_json.emplace(AtomicFile::open(*command.benchmark_json));
+  ResultFiles files;
+  std::optional<AtomicFile> baseline;
+  if (command.junit) files.junit.emplace(AtomicFile::open(*command.junit));
+  if (command.benchmark_json) files.benchmark_json.emplace(AtomicFile::open(*command.benchmark_json));
 
   const Outcome outcome = run_check(command.check);
   const bool create = command.check.if_no_baseline == IfNoBaseline::create && outcome.baselines.empty();
   if (command.check.update_baseline || create) baseline.emplace(AtomicFile::open(command.check.baselines.front()));
 
+  // The files come before stdout, whose reader may be gone; a baseline is rewritten last, when the comparison was
+  // shown.
+  KeepGoing results;
+  write_results(files, outcome, /*to_stdout=*/false, results);
+  if (command.github) results.run([&] { append_summary(outcome); });
   print_outcome(command, outcome);
-  if (junit) junit->commit(check_as_junit(outcome));
-  if (benchmark_json) benchmark_json->commit(dump(outcome.benchmarks.entries));
-  if (const std::string left_out = left_out_words(outcome.benchmarks); benchmark_json && !left_out.empty())
+  write_results(files, outcome, /*to_stdout=*/true, results);
+  if (const std::string left_out = left_out_words(outcome.benchmarks); files.benchmark_json && !left_out.empty())
     std::fprintf(stderr, "sinkscope: warning: %s\n", left_out.c_str());
-  if (command.github) append_summary(outcome);
+  results.rethrow();
   if (baseline) return write_baseline(command, *baseline, outcome);
   return outcome.ok ? Exit::ok : Exit::regression;
 }

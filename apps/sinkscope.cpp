@@ -88,6 +88,7 @@ Exit run(int argc, char** argv) {
 }  // namespace sinkscope
 
 int main(int argc, char** argv) {
+  sinkscope::keep_standard_streams();
   sinkscope::end_quietly_on_closed_pipe();
   return sinkscope::guarded(argc, argv, [&] { return sinkscope::run(argc, argv); });
 }

@@ -8,6 +8,7 @@
 
 #include "base/guard.h"
 #include "base/interrupt.h"
+#include "base/keep_going.h"
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "config/preflight.h"
@@ -35,22 +36,14 @@ void print_table(const MeasureConfig& config, const nlohmann::ordered_json& json
 void write(const MeasureConfig& config, Outputs& outputs, const Report& report, const Arrays& arrays,
            const std::vector<std::size_t>& ran) {
   const nlohmann::ordered_json json = to_json(report);
-  std::exception_ptr problem;
-  const auto keep_going = [&](auto&& step) {
-    try {
-      step();
-    } catch (...) {
-      if (!problem) problem = std::current_exception();
-    }
-  };
-  keep_going([&] { outputs.write(json); });
-  if (outputs.arrays() != nullptr) keep_going([&] { arrays.write(*outputs.arrays(), report.layout, ran); });
+  KeepGoing results;
+  results.run([&] { outputs.write_files(json); });
+  if (outputs.arrays() != nullptr) results.run([&] { arrays.write(*outputs.arrays(), report.layout, ran); });
   end_quietly_on_closed_pipe();
+  results.run([&] { outputs.print(json); });
   if (prints_table(config)) print_table(config, json);
-  if (problem) {
-    flush_stdout();
-    std::rethrow_exception(problem);
-  }
+  if (results.failed()) flush_stdout();
+  results.rethrow();
 }
 
 }  // namespace

@@ -88,9 +88,12 @@ void flush_stdout() {
   errno = 0;
   const bool streamed = static_cast<bool>(std::cout.flush());
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && streamed) return;
-  if (errno == EPIPE) return;  // the reader has what it wanted
-  throw UsageError(std::string("standard output cannot be written") + (errno != 0 ? ": " : "") +
-                   (errno != 0 ? std::strerror(errno) : "") + ". Name another place.");
+  const int reason = errno;
+  std::clearerr(stdout);  // said once: main() flushes again what the torch module has flushed
+  std::cout.clear();
+  if (reason == EPIPE) return;  // the reader has what it wanted
+  throw UsageError(std::string("standard output cannot be written") + (reason != 0 ? ": " : "") +
+                   (reason != 0 ? std::strerror(reason) : "") + ". Name another place.");
 }
 
 }  // namespace sinkscope

@@ -23,7 +23,7 @@ Exit report_current_exception(bool verbose);
 bool wants_detail(int argc, char** argv);
 
 /// Writes what stdout still buffers; throws Error when that fails (disk full), since the result would be lost in
-/// silence.
+/// silence. A second call does not throw for the same failure.
 void flush_stdout();
 
 template <class Command>

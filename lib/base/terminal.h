@@ -29,8 +29,13 @@ bool use_progress(bool allowed);
 /// Columns of the terminal behind a stream (COLUMNS first); 80 where there is none.
 int terminal_width(Output stream);
 
+/// Where stdin, stdout or stderr is closed the next file that is opened would get its number, and what is printed. Puts
+/// in its place a descriptor on which reading or writing fails, so that a result that is lost remains an error. Called
+/// first in main().
+void keep_standard_streams();
+
 /// A closed pipe ends the process quietly by SIGPIPE, as it ends git: the shell sees 141 and nothing is printed. Called
-/// first in main(), because a parent such as Python may have left the signal ignored.
+/// in main(), because a parent such as Python may have left the signal ignored.
 void end_quietly_on_closed_pipe();
 
 /// During a long run a closed pipe must not cost the results: writing to one fails without a signal. Call

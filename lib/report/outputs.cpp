@@ -1,9 +1,9 @@
 #include "report/outputs.h"
 
 #include <cstdio>
-#include <exception>
 #include <functional>
 
+#include "base/keep_going.h"
 #include "report/benchmark_json.h"
 #include "report/render.h"
 #include "report/report.h"
@@ -23,15 +23,15 @@ Outputs::Outputs(const MeasureConfig& config) {
   quiet_ = config.quiet;
 }
 
-void Outputs::write(const nlohmann::ordered_json& report) {
-  std::exception_ptr failure;
+void Outputs::write_files(const nlohmann::ordered_json& report) { write(report, /*to_stdout=*/false); }
+
+void Outputs::print(const nlohmann::ordered_json& report) { write(report, /*to_stdout=*/true); }
+
+void Outputs::write(const nlohmann::ordered_json& report, bool to_stdout) {
+  KeepGoing outputs;
   const auto write = [&](std::optional<AtomicFile>& file, const std::function<std::string()>& text) {
-    if (!file) return;
-    try {
-      file->commit(text());
-    } catch (...) {
-      if (!failure) failure = std::current_exception();
-    }
+    if (!file || file->is_stdout() != to_stdout) return;
+    outputs.run([&] { file->commit(text()); });
   };
   write(report_, [&] { return dump(report); });
   write(csv_, [&] { return render_csv({{.path = "", .name = "", .json = report}}); });
@@ -44,7 +44,7 @@ void Outputs::write(const nlohmann::ordered_json& report) {
     return dump(benchmarks.entries);
   });
   write(stdout_, [&] { return dump(report); });
-  if (failure) std::rethrow_exception(failure);
+  outputs.rethrow();
 }
 
 }  // namespace sinkscope

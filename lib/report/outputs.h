@@ -16,14 +16,20 @@ class Outputs {
   /// Throws UsageError that names the path.
   explicit Outputs(const MeasureConfig& config);
 
-  /// Writes the report to every place that was asked for, each complete or untouched. If one fails the others are still
+  /// Writes the report to every file that was asked for, each complete or untouched. If one fails the others are still
   /// written, then the first failure is thrown.
-  void write(const nlohmann::ordered_json& report);
+  void write_files(const nlohmann::ordered_json& report);
+
+  /// Writes to stdout what was asked for there in place of the table, if anything was. Apart from the files, since the
+  /// reader of a pipe may be gone, which ends the program.
+  void print(const nlohmann::ordered_json& report);
 
   /// The file of --arrays, for write_safetensors(); null without the flag.
   AtomicFile* arrays() { return arrays_ ? &*arrays_ : nullptr; }
 
  private:
+  void write(const nlohmann::ordered_json& report, bool to_stdout);
+
   std::optional<AtomicFile> report_, stdout_, csv_, markdown_, benchmark_json_, arrays_;
   bool quiet_ = false;
 };

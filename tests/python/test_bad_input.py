@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import numpy as np
 import pytest
 import torch
 from measuring import BINARY, MEASURES, checked, codes, environment, measure, refused, sinkscope, warning, write_tokens
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from support import DEMO
 from toys import Sdpa, Toy, write
 
@@ -155,21 +156,41 @@ def test_a_full_disk_is_an_error_and_the_other_results_are_still_written(tmp_pat
     assert (tmp_path / "kept").stat().st_size > 0
 
 
-def test_a_full_disk_under_stdout_is_an_error():
+PRINTED = [("measure",), ("measure", "--json"), ("measure", "--csv", "-"), ("measure", "--dry-run"), ("inspect",)]
+
+
+def printing(printed, stdout, *more):
+    command = [BINARY, *printed, ONE, "--limit", "2", *more]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60)
+
+
+@pytest.mark.parametrize("printed", PRINTED, ids=" ".join)
+def test_a_full_disk_under_stdout_is_one_error(printed):
     with open("/dev/full", "w") as full:
-        command = [BINARY, "measure", ONE, "--limit", "2", "--json", *FAST]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60)
-    assert done.returncode == 2 and "the disk is full" in done.stderr
+        done = printing(printed, full)
+    assert done.returncode == 2 and done.stderr.count("sinkscope: error:") == 1
+    assert "the disk is full" in done.stderr or "No space left" in done.stderr
 
 
-def test_a_closed_pipe_ends_quietly_and_the_file_is_complete(tmp_path):
+@pytest.mark.parametrize("printed", PRINTED, ids=" ".join)
+def test_a_closed_pipe_ends_quietly_and_the_files_are_complete(tmp_path, printed):
+    files = ("-o", tmp_path / "r.json", "--arrays", tmp_path / "a.safetensors") if printed[0] == "measure" else ()
     read, unread = os.pipe()
     os.close(read)
-    command = [BINARY, "measure", ONE, "--limit", "2", "--json", "-o", tmp_path / "r.json", *FAST]
-    done = subprocess.run(command, stdout=unread, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60)
+    done = printing(printed, unread, *files)
     os.close(unread)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
+    if files and "--dry-run" not in printed:
+        checked((tmp_path / "r.json").read_text())
+        assert load_file(tmp_path / "a.safetensors")
+
+
+def test_what_cannot_be_printed_because_stdout_is_closed_goes_into_no_file(tmp_path):
+    command = f"{BINARY} measure {ONE} --limit 2 -o {tmp_path / 'r.json'} --csv {tmp_path / 'r.csv'} >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 2 and done.stderr.count("sinkscope: error: standard output cannot be written") == 1
     checked((tmp_path / "r.json").read_text())
+    assert "strongest heads" not in (tmp_path / "r.csv").read_text()
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a GPU")

@@ -16,7 +16,7 @@ TEST_CASE("every output that was asked for is written", "[report]") {
   config.quiet = true;  // a headline of the report has no value, which would be a warning
   Outputs outputs(config);
   CHECK(outputs.arrays() == nullptr);
-  outputs.write(fixed_json());
+  outputs.write_files(fixed_json());
   CHECK(content_of(folder / "r.json") == dump(fixed_json()));
   CHECK(contains(content_of(folder / "r.csv"), "first_token_mass"));
   CHECK(contains(content_of(folder / "r.md"), "first_token_mass"));
@@ -30,6 +30,6 @@ TEST_CASE("one output on a full disk does not cost the others", "[report]") {
   config.output = "/dev/full";
   config.csv = folder / "r.csv";
   Outputs outputs(config);
-  CHECK_THROWS_AS(outputs.write(fixed_json()), UsageError);
+  CHECK_THROWS_AS(outputs.write_files(fixed_json()), UsageError);
   CHECK(contains(content_of(folder / "r.csv"), "first_token_mass"));
 }
