@@ -4,12 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "files/ending.h"
 #include "files/npy.h"
 #include "files/safetensors.h"
 
@@ -65,7 +65,7 @@ TensorRows of_safetensors(const std::string& path) {
 }  // namespace
 
 TensorRows read_tensor_rows(const std::string& path) {
-  const std::string ending = std::filesystem::path(path).extension().string();
+  const std::string ending = ending_of(path);
   TensorRows rows;
   if (ending == ".npy") {
     const auto file = std::make_shared<const NpyFile>(path);

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "files/ending.h"
 #include "files/mapped_file.h"
 #include "files/npy.h"
 #include "files/safetensors.h"
@@ -140,7 +141,7 @@ TokenFile read_tokens(const std::string& path, std::optional<std::int64_t> limit
   namespace fs = std::filesystem;
   TokenFile tokens;
   tokens.path = path;
-  const std::string ending = fs::path(path).extension().string();
+  const std::string ending = ending_of(path);
   std::error_code error;
   const bool pipe =
       path == "-" || (fs::exists(path, error) && !fs::is_regular_file(path, error) && !fs::is_directory(path, error));

@@ -25,7 +25,8 @@ struct TokenFile {
   bool sidecar_is_of_another_file = false;  ///< the sidecar's file_sha256 differs; it must not be trusted
 };
 
-/// Reads the first `limit` sequences (all without one; what follows them is not looked at). By the ending of the name:
+/// Reads the first `limit` sequences (all without one; what follows them is not looked at). By the ending of the name,
+/// in any case:
 ///   .jsonl        one sequence a line: [1,2,3], {"ids":[...]} or {"input_ids":[...],"attention_mask":[...]}; also `-`
 ///   and pipes .npy          int32 or int64 [N, T] .safetensors  input_ids int32 or int64 [N, T], optional
 ///   attention_mask [N, T]

@@ -45,6 +45,14 @@ TEST_CASE("a last line without a line end counts, a trailing line end is no line
   CHECK(read_tokens(folder.file("b.jsonl", "[1]\n[2]\n")).rows.size() == 2);
 }
 
+TEST_CASE("the ending of a token file may be in any case", "[files]") {
+  const TemporaryFolder folder;
+  CHECK(ids_of(read_tokens(folder.file("T.JSONL", "[1,2]\n"))) == std::vector<Ids>{{1, 2}});
+  CHECK(ids_of(read_tokens(folder.file("t.Npy", npy("<i4", "(1, 2)", std::string("\1\0\0\0\2\0\0\0", 8))))) ==
+        std::vector<Ids>{{1, 2}});
+  CHECK(contains(refusal("t.txt", "[1,2]\n"), "--tokens takes a .jsonl"));
+}
+
 TEST_CASE("padding that a mask marks is removed at both ends", "[files]") {
   CHECK(without_padding({9, 9, 1, 2, 9}, {0, 0, 1, 1, 0}, "x") == Ids{1, 2});
 }
