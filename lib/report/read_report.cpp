@@ -40,6 +40,14 @@ void check_report(const Json& report, const std::string& path) {
         fmt::format("{}: a damaged report: {}. `sinkscope schema` prints what it should be.", path, *problem));
 }
 
+constexpr const char* kRemedy = "Copy it again, or measure again.";
+
+/// A message of the JSON library, which begins with a code in brackets.
+std::string_view without_code(std::string_view message) {
+  const std::size_t end = message.starts_with('[') ? message.find("] ") : message.npos;
+  return end == message.npos ? message : message.substr(end + 2);
+}
+
 std::string shown(const std::string& path) { return path == "-" ? "stdin" : path; }
 
 void read_directory(const std::string& directory, std::vector<SavedReport>& reports) {
@@ -70,10 +78,16 @@ Json parse_json(std::string_view text, const std::string& path) {
     if (depth > kMaxDepth) throw InputError(fmt::format("{}: nested too deep for a file of sinkscope", path));
     return true;
   };
+  if (text.find_first_not_of(" \t\r\n") == text.npos) throw InputError(fmt::format("{}: is empty. {}", path, kRemedy));
   try {
     return Json::parse(text, watch);
+  } catch (const Json::parse_error& error) {
+    if (error.byte > text.size())  // the parser asked for more
+      throw InputError(
+          fmt::format("{}: ends at byte {} in the middle of its JSON: it was cut off. {}", path, text.size(), kRemedy));
+    throw InputError(fmt::format("{}: not JSON, so no report of sinkscope: {}", path, without_code(error.what())));
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(fmt::format("{}: not JSON, so no report of sinkscope ({})", path, error.what()));
+    throw InputError(fmt::format("{}: no report of sinkscope: {}", path, without_code(error.what())));
   }
 }
 

@@ -165,8 +165,12 @@ def test_output_goes_to_a_file_whole_or_not_at_all(tmp_path):
 
 def test_what_cannot_be_shown_is_one_message_with_its_exit_code(tmp_path):
     broken = tmp_path / "broken.json"
-    broken.write_text("{")
+    broken.write_text("{]")
     assert "not JSON" in error("show", broken, code=3)
+    broken.write_text("")
+    assert "broken.json: is empty" in error("show", broken, code=3)
+    broken.write_text(GOLDEN.read_text()[:1000])
+    assert "broken.json: ends at byte 1000" in error("show", broken, code=3)
     broken.write_text('{"kind": "sweep", "schema_version": "1.0"}')
     assert "kind sweep" in error("show", broken, code=3)
     broken.write_text(GOLDEN.read_text().replace('"schema_version": "1.0"', '"schema_version": "2.0"'))

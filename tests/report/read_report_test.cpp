@@ -24,8 +24,24 @@ TEST_CASE("a report that was written is read", "[report]") {
   CHECK(parse_report(dump(fixed_json()), "r.json") == fixed_json());
 }
 
+TEST_CASE("a file that is empty or cut off is refused as that", "[report]") {
+  const std::string whole = fixed_json().dump();
+  const auto message = [](const std::string& text) {
+    return message_of<InputError>([&] { parse_report(text, "r.json"); });
+  };
+  for (const char* empty : {"", "\n", " \t\r\n"}) CHECK(contains(message(empty), "r.json: is empty."));
+  for (std::size_t size = 1; size < whole.size(); ++size) {
+    CAPTURE(size);
+    const std::string cut = message(whole.substr(0, size));
+    REQUIRE(contains(cut, "r.json: ends at byte " + std::to_string(size) + " in the middle of its JSON"));
+  }
+  CHECK(contains(message(whole + "}"), "not JSON"));
+}
+
 TEST_CASE("what is no report is refused with file and reason", "[report]") {
-  CHECK(contains(message_of<InputError>([] { parse_report("{", "r.json"); }), "r.json: not JSON"));
+  const std::string no_json = message_of<InputError>([] { parse_report("{]", "r.json"); });
+  CHECK(contains(no_json, "r.json: not JSON, so no report of sinkscope: parse error at line 1, column 2"));
+  CHECK_FALSE(contains(no_json, "json.exception"));
   CHECK(contains(message_of<InputError>([] { parse_report("[1]", "r.json"); }), "r.json: not a report"));
   Json report = fixed_json();
   report["kind"] = "sweep";
