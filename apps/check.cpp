@@ -57,8 +57,8 @@ std::vector<Enum> chosen(const std::string& flag, const std::vector<std::string>
       for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
       const auto at = std::find(names.begin(), names.end(), name);
       if (at == names.end())
-        throw UsageError(fmt::format("check: {} {}: expects {}; did you mean {}?", flag, name, fmt::join(names, ", "),
-                                     nearest_name(name, names)));
+        throw UsageError(
+            fmt::format("check: {} {}: expects {}{}", flag, name, fmt::join(names, ", "), did_you_mean(name, names)));
       found.push_back(all[static_cast<std::size_t>(at - names.begin())]);
       from = comma + 1;
     }

@@ -65,8 +65,8 @@ std::string help() {
                     argument, argument));
   std::vector<std::string> names;
   for (const Command& command : commands()) names.push_back(command.name);
-  throw UsageError(fmt::format("unknown command '{}'; did you mean '{}'? `sinkscope --help` lists all.", argument,
-                               nearest_name(argument, names)));
+  throw UsageError(
+      fmt::format("unknown command '{}'{} `sinkscope --help` lists all.", argument, did_you_mean(argument, names)));
 }
 
 Exit run(int argc, char** argv) {

@@ -61,9 +61,9 @@ std::vector<Leaf> chosen(const Expectation& expectation, const Json& report) {
   if (!metrics.contains(quantity.metric)) {
     std::vector<std::string> names;
     for (const auto& [name, metric] : metrics.items()) names.push_back(name);
-    fail(names.empty() ? fmt::format("the report holds no metric '{}', nor any other", quantity.metric)
-                       : fmt::format("the report holds no metric '{}'; did you mean {}?", quantity.metric,
-                                     nearest_name(quantity.metric, names)));
+    fail(names.empty()
+             ? fmt::format("the report holds no metric '{}', nor any other", quantity.metric)
+             : fmt::format("the report holds no metric '{}'{}", quantity.metric, did_you_mean(quantity.metric, names)));
   }
   std::vector<Leaf> leaves = leaves_of(report, quantity);
   if (leaves.empty()) {
@@ -73,8 +73,8 @@ std::vector<Leaf> chosen(const Expectation& expectation, const Json& report) {
     for (const char* list : {"per_sequence", "per_site", "per_head"})
       if (metrics[quantity.metric].contains(list)) names.emplace_back(list);
     fail(names.empty() ? fmt::format("{} has no series", quantity.metric)
-                       : fmt::format("{} has no series '{}'; did you mean {}? It has {}.", quantity.metric,
-                                     quantity.series, nearest_name(quantity.series, names), fmt::join(names, ", ")));
+                       : fmt::format("{} has no series '{}'{} It has {}.", quantity.metric, quantity.series,
+                                     did_you_mean(quantity.series, names), fmt::join(names, ", ")));
   }
   for (std::size_t dim = 0; dim < expectation.indices.size(); ++dim) {
     std::size_t size = 0;

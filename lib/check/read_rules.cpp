@@ -55,13 +55,12 @@ class RuleReader {
       if (names[i] == given) return static_cast<int>(i);
     std::string list;
     for (const std::string& name : names) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", name);
-    refuse(node, key, fmt::format("expects one of {}; did you mean \"{}\"?", list, nearest_name(given, names)));
+    refuse(node, key, fmt::format("expects one of {}{}", list, did_you_mean(given, names)));
   }
 
   [[noreturn]] void unknown(const std::string& key, const toml::node& node,
                             const std::vector<std::string>& valid) const {
-    throw UsageError(
-        fmt::format("{}: unknown key '{}'; did you mean '{}'?", place(node), key, nearest_name(key, valid)));
+    throw UsageError(fmt::format("{}: unknown key '{}'{}", place(node), key, did_you_mean(key, valid)));
   }
 
   Allowance tolerance(const toml::node& node) const {

@@ -101,12 +101,11 @@ std::vector<Selected> RuleSet::select(const std::vector<Quantity>& quantities,
 
 void RuleSet::refuse_useless() const {
   const auto refuse = [&](const Rule& rule) {
-    const std::string nearest = nearest_name(rule.metric, seen_);
     throw UsageError(fmt::format(
-        "{}: nothing in the reports is called {}{}{}. Correct or remove it: a rule that matches nothing guards "
+        "{}: nothing in the reports is called {}{}{} Correct or remove it: a rule that matches nothing guards "
         "nothing.",
         rule.where, rule.metric, rule.scope == Scope::model ? "" : fmt::format(" at scope {}", name_of(rule.scope)),
-        nearest.empty() || nearest == rule.metric ? "" : fmt::format("; did you mean {}?", nearest)));
+        did_you_mean(rule.metric, seen_)));
   };
   for (std::size_t i = 0; i < rules_.size(); ++i)
     if (!used_[i]) {

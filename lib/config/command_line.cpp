@@ -69,9 +69,9 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 [[noreturn]] void refuse_extra(const CLI::App& app, const std::vector<std::string>& extra, const std::string& command) {
   for (const std::string& argument : extra) {
     if (!argument.starts_with('-') || argument == "-") continue;
-    const std::string name = argument.substr(0, argument.find('='));
-    throw UsageError(fmt::format("{}: unknown flag '{}'; did you mean {}? `sinkscope {} --help` lists all.", command,
-                                 name, nearest_name(name, flags_of(app)), command));
+    const std::string flag = argument.substr(0, argument.find('='));
+    throw UsageError(fmt::format("{}: unknown flag '{}'{} `sinkscope {} --help` lists all.", command, flag,
+                                 did_you_mean(flag, flags_of(app)), command));
   }
   throw UsageError(fmt::format("{}: unexpected argument '{}'. `sinkscope {} --help` shows the usage.", command,
                                extra.front(), command));

@@ -97,9 +97,8 @@ void read_metric(SettingSource& source, const MetricSpec& metric, const toml::no
     if (declared == metric.parameters.end()) {
       std::vector<std::string> names;
       for (const Parameter& parameter : metric.parameters) names.push_back(parameter.name);
-      throw UsageError(names.empty()
-                           ? fmt::format("{}: unknown key; {} has no parameters", where, metric.name)
-                           : fmt::format("{}: unknown key; did you mean '{}'?", where, nearest_name(name, names)));
+      throw UsageError(names.empty() ? fmt::format("{}: unknown key; {} has no parameters", where, metric.name)
+                                     : fmt::format("{}: unknown key{}", where, did_you_mean(name, names)));
     }
     if (!fits(declared->value, value)) wrong_type(where, form_of(declared->value));
     const auto texts =
@@ -123,8 +122,7 @@ void read_key(SettingSource& source, const std::string& key, const toml::node& n
     if (metric.name == key) return read_metric(source, metric, node, file);
     valid.push_back(metric.name);
   }
-  throw UsageError(fmt::format("{}: unknown key '{}'; did you mean '{}'?", place(file, node.source()), key,
-                               nearest_name(key, valid)));
+  throw UsageError(fmt::format("{}: unknown key '{}'{}", place(file, node.source()), key, did_you_mean(key, valid)));
 }
 
 }  // namespace

@@ -42,8 +42,8 @@ std::vector<std::string> preset_names() {
 SettingSource read_preset(const std::string& name, const std::string& where) {
   const std::vector<std::string> names = preset_names();
   if (std::find(names.begin(), names.end(), name) == names.end())
-    throw UsageError(fmt::format("{}: no preset '{}'; did you mean '{}'? Presets: {}", where, name,
-                                 nearest_name(name, names), fmt::join(names, ", ")));
+    throw UsageError(fmt::format("{}: no preset '{}'{} Presets: {}", where, name, did_you_mean(name, names),
+                                 fmt::join(names, ", ")));
   const std::string file = fmt::format("{}{}{}", kFolder, name, kSuffix);
   return from_toml(embedded::file(file), file, /*is_preset=*/true);
 }

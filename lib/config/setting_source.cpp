@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -36,17 +35,6 @@ std::vector<std::string> split(const std::string& text, char separator) {
 std::string variable(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   return value == nullptr ? "" : value;
-}
-
-/// A slip of the fingers: up to two letters more, fewer or different.
-bool is_near(const std::string& a, const std::string& b) {
-  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) > 2) return false;
-  std::string sorted_a = a, sorted_b = b, missing;
-  std::sort(sorted_a.begin(), sorted_a.end());
-  std::sort(sorted_b.begin(), sorted_b.end());
-  std::set_symmetric_difference(sorted_a.begin(), sorted_a.end(), sorted_b.begin(), sorted_b.end(),
-                                std::back_inserter(missing));
-  return missing.size() <= 2;
 }
 
 }  // namespace
@@ -82,18 +70,20 @@ SettingSource from_environment(const std::vector<Group>& groups) {
 }
 
 std::vector<std::string> suspicious_variables() {
-  std::vector<std::string> valid = {kSet, kConfig};
+  const auto bare = [](std::string_view name) { return std::string(name.substr(kPrefix.size())); };
+  std::vector<std::string> valid = {bare(kSet), bare(kConfig)};
   for (const Setting& setting : settings())
-    if (!setting.key.empty()) valid.push_back(environment_name(setting.key));
+    if (!setting.key.empty()) valid.push_back(bare(environment_name(setting.key)));
   std::vector<std::string> warnings;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
     if (!text.starts_with(kPrefix)) continue;
-    const std::string name(text.substr(0, text.find('=')));
+    const std::string name = bare(text.substr(0, text.find('=')));
     if (std::find(valid.begin(), valid.end(), name) != valid.end()) continue;
     // Other programs may use the prefix (SINKSCOPE_BINARY of the tests), so only a near miss is worth a word.
     const std::string nearest = nearest_name(name, valid);
-    if (is_near(name, nearest)) warnings.push_back(fmt::format("{} is not used; did you mean {}?", name, nearest));
+    if (!nearest.empty())
+      warnings.push_back(fmt::format("{0}{1} is not used; did you mean {0}{2}?", kPrefix, name, nearest));
   }
   return warnings;
 }

@@ -11,8 +11,7 @@ const MetricSpec& find_metric(const std::string& name) {
     if (spec.name == name) return spec;
     names.push_back(spec.name);
   }
-  throw UsageError("no metric '" + name + "'; did you mean '" + nearest_name(name, names) +
-                   "'? `sinkscope list` shows all metrics.");
+  throw UsageError("no metric '" + name + "'" + did_you_mean(name, names) + " `sinkscope list` shows all metrics.");
 }
 
 }  // namespace sinkscope

@@ -92,8 +92,9 @@ const ParameterValue& Parameters::at(const std::string& name) const {
     if (declared == name) return value;
     names.push_back(declared);
   }
-  throw UsageError(names.empty() ? "no parameter '" + name + "': this metric has none"
-                                 : "no parameter '" + name + "'; did you mean '" + nearest_name(name, names) + "'?");
+  throw UsageError(names.empty()
+                       ? "no parameter '" + name + "': this metric has none"
+                       : "no parameter '" + name + "'" + did_you_mean(name, names) + " Parameters: " + listed(names));
 }
 
 void Parameters::set(const std::string& name, ParameterValue value) {
@@ -129,8 +130,8 @@ void check_choices(const std::string& metric, const Parameter& declared, const P
   if (const auto* many = std::get_if<std::vector<std::string>>(&value)) chosen = *many;
   for (const std::string& name : chosen) {
     if (std::find(declared.choices.begin(), declared.choices.end(), name) != declared.choices.end()) continue;
-    throw UsageError(metric + "." + declared.name + ": no choice '" + name + "'; did you mean '" +
-                     nearest_name(name, declared.choices) + "'? Choices: " + listed(declared.choices));
+    throw UsageError(metric + "." + declared.name + ": no choice '" + name + "'" +
+                     did_you_mean(name, declared.choices) + " Choices: " + listed(declared.choices));
   }
 }
 

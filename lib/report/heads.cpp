@@ -63,8 +63,8 @@ const Json& metric_of(const Json& report, const std::string& name) {
   std::vector<std::string> names;
   for (const auto& [key, metric] : metrics.items()) names.push_back(key);
   if (names.empty()) throw UsageError(fmt::format("the report holds no metric '{}', nor any other", name));
-  throw UsageError(fmt::format("the report holds no metric '{}'; did you mean {}? It holds {}.", name,
-                               nearest_name(name, names), fmt::join(names, ", ")));
+  throw UsageError(fmt::format("the report holds no metric '{}'{} It holds {}.", name, did_you_mean(name, names),
+                               fmt::join(names, ", ")));
 }
 
 std::vector<std::string> head_quantities(const Json& report) {

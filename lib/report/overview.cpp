@@ -22,8 +22,8 @@ Json headline(const Json& report, const std::string& metric) {
 
 void check_known(const std::string& wanted, const std::vector<std::string>& known) {
   if (std::find(known.begin(), known.end(), wanted) != known.end()) return;
-  throw UsageError(fmt::format("none of the reports holds a metric '{}'; did you mean {}? They hold {}.", wanted,
-                               nearest_name(wanted, known), fmt::join(known, ", ")));
+  throw UsageError(fmt::format("none of the reports holds a metric '{}'{} They hold {}.", wanted,
+                               did_you_mean(wanted, known), fmt::join(known, ", ")));
 }
 
 }  // namespace

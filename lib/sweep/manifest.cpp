@@ -92,10 +92,10 @@ class ManifestReader {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const {
+  [[noreturn]] void fail(const std::string& what, const std::string& end = ".") const {
     throw InputError(fmt::format(
-        R"({}: line {} {}. Every line is {{"path": ..., "name": ..., "step": ..., "training_tokens": ...}}; only path is needed.)",
-        file_, number_, what));
+        R"({}: line {} {}{} Every line is {{"path": ..., "name": ..., "step": ..., "training_tokens": ...}}; only path is needed.)",
+        file_, number_, what, end));
   }
 
   json parse(const std::string& line) const {
@@ -104,7 +104,7 @@ class ManifestReader {
     static const std::vector<std::string> keys = {"name", "path", "step", "training_tokens"};
     for (const auto& [key, member] : value.items())
       if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        fail(fmt::format("has an unknown key '{}'; did you mean {}?", key, nearest_name(key, keys)));
+        fail(fmt::format("has an unknown key '{}'", key), did_you_mean(key, keys));
     if (!value.contains("path") || !value["path"].is_string() || value["path"].get_ref<const std::string&>().empty())
       fail("has no path");
     if (value.contains("name") && !value["name"].is_string()) fail("has a name that is no text");

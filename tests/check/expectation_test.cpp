@@ -88,8 +88,8 @@ TEST_CASE("a mistyped expectation is refused and never passes", "[check]") {
                            "sink_rate<inf", "sink_rate=<5", "max(sink_rate<5", "max sink_rate<5", "sink_rate[x]<5",
                            "sink_rate[1<5", "sink_rate.<5", "5<sink_rate", "median(sink_rate)<5", "sink_rate<1e999"})
     CHECK(contains(refusal(text), "METRIC[.SERIES] OP NUMBER"));
-  CHECK(contains(refusal("sinkrate<5"), "did you mean sink_rate?"));
-  CHECK(contains(refusal("sink_rate.tial<5"), "did you mean tail?"));
+  CHECK(contains(refusal("sinkrate<5"), "did you mean 'sink_rate'?"));
+  CHECK(contains(refusal("sink_rate.tial<5"), "did you mean 'tail'?"));
   CHECK(contains(refusal("massive_activation.ratio[3]<5"), "has 3 elements"));
   CHECK(contains(refusal("massive_activation.ratio[-4]<5"), "out of range"));
   CHECK(contains(refusal("massive_activation.ratio[0][0]<5"), "has 1 dimensions"));

@@ -60,7 +60,7 @@ TEST_CASE("what no rule file may hold is refused with line and nearest name", "[
   CHECK(contains(refusal("[[rule]]\n"), "metric is missing"));
   CHECK(contains(refusal("[[rule"), "rules.toml:1"));
   CHECK(contains(refusal(rule("metric=3")), "text in quotes"));
-  CHECK(contains(refusal(rule("metric='loss'\nscope='heads'")), "did you mean \"head\"?"));
+  CHECK(contains(refusal(rule("metric='loss'\nscope='heads'")), "did you mean 'head'?"));
   CHECK(contains(refusal(rule("metric='loss'\nfail_on='rise'")), "rules.toml:3: fail_on expects one of"));
   CHECK(contains(refusal(rule("metric='loss'\ntolerance='5 apples'")), "expects a tolerance"));
   CHECK(contains(refusal(rule("metric='loss'\ntolerance=-1")), "at least 0"));
@@ -83,7 +83,7 @@ TEST_CASE("a pattern without a dot means headlines, one with a dot series", "[ch
 TEST_CASE("a rule that matches nothing is refused and names the nearest", "[check]") {
   CHECK(contains(refusal_of_comparison(rule("metric='sinkrate'")),
                  "rules.toml:1: nothing in the reports is called "
-                 "sinkrate; did you mean sink_rate?"));
+                 "sinkrate; did you mean 'sink_rate'?"));
   CHECK(contains(refusal_of_comparison(rule("metric='loss'\nscope='head'")), "at scope head"));
   CHECK(contains(refusal_of_comparison("", {"los=1"}), "--tolerance los=1: nothing in the reports"));
 }

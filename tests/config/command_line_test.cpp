@@ -9,7 +9,7 @@ using given::measure;
 using given::refusal;
 
 TEST_CASE("an unknown flag names the nearest one", "[config]") {
-  CHECK_THAT(refusal({"m.pt", "--lenght", "3"}), contains("unknown flag '--lenght'; did you mean --length?"));
+  CHECK_THAT(refusal({"m.pt", "--lenght", "3"}), contains("unknown flag '--lenght'; did you mean '--length'?"));
   CHECK_THAT(refusal({"m.pt", "--lenght=3"}), contains("'--lenght'"));
   CHECK_THAT(refusal({"m.pt", "-x"}), contains("unknown flag '-x'"));
 }

@@ -92,7 +92,7 @@ def test_rules_of_a_file_decide_what_is_compared(files, tmp_path):
     assert "not compared, without a rule or a sample: first_token_mass, massive_activation" in text
     for bad, message in [
         ('[[rule]]\nmetrik = "loss"\n', "rules.toml:2: unknown key 'metrik'; did you mean 'metric'?"),
-        ('[[rule]]\nmetric = "sink_rat"\n', "did you mean sink_rate?"),
+        ('[[rule]]\nmetric = "sink_rat"\n', "did you mean 'sink_rate'?"),
         ('[[rule]]\nmetric = "sink_rate"\n[[rule]]\nmetric = "sink_rate"\n', "both rules are about sink_rate"),
         ("", "holds no [[rule]]"),
     ]:
@@ -137,8 +137,8 @@ def test_another_measurement_is_incomparable_unless_the_difference_is_ignored(fi
 
 
 def test_allow_and_ignore_difference_know_their_words(files):
-    assert "did you mean missing?" in refused("check", files("a"), "--baseline", files("b"), "--allow", "mising", code=2)
-    assert "did you mean dtype?" in refused("check", files("a"), "--baseline", files("b"), "--ignore-difference", "input,dtyp", code=2)
+    assert "did you mean 'missing'?" in refused("check", files("a"), "--baseline", files("b"), "--allow", "mising", code=2)
+    assert "did you mean 'dtype'?" in refused("check", files("a"), "--baseline", files("b"), "--ignore-difference", "input,dtyp", code=2)
 
 
 def test_expectations_need_no_baseline(files):
@@ -148,7 +148,7 @@ def test_expectations_need_no_baseline(files):
     text = check(new, "--expect", "sink_rate<0.05", "--expect", "sink_rate.by_epsilon<.6", code=1)
     assert "FAIL expected sink_rate<0.05: sink_rate is 0.25" in text
     assert "PASS expected sink_rate.by_epsilon<.6" in text
-    assert "did you mean sink_rate?" in refused("check", new, "--expect", "sinkrate<1", code=2)
+    assert "did you mean 'sink_rate'?" in refused("check", new, "--expect", "sinkrate<1", code=2)
     assert "METRIC[.SERIES] OP NUMBER" in refused("check", new, "--expect", "sink_rate", code=2)
 
 

@@ -176,7 +176,7 @@ def test_what_cannot_be_shown_is_one_message_with_its_exit_code(tmp_path):
     broken.write_text(GOLDEN.read_text().replace('"schema_version": "1.0"', '"schema_version": "2.0"'))
     assert "reads 1.x" in error("show", broken, code=3)
     assert "none.json" in error("show", tmp_path / "none.json", code=3)
-    assert "did you mean sink_rate" in error("show", GOLDEN, "--metric", "sinkrate", code=2)
+    assert "did you mean 'sink_rate'" in error("show", GOLDEN, "--metric", "sinkrate", code=2)
     assert "exclude each other" in error("show", GOLDEN, "--csv", "--methods", code=2)
     assert "no REPORT" in error("show", code=2)
 

@@ -164,7 +164,7 @@ def test_a_manifest_names_what_paths_do_not_say(tmp_path, copies):
 @pytest.mark.parametrize(
     ("text", "words"),
     [("", ("empty",)), ("x\n", ("line 1", "JSON")), ('{"path": "a"}\n{"name": "b"}\n', ("line 2", "no path")),
-     ('{"path": "a", "steps": 1}\n', ("line 1", "'steps'", "did you mean step")),
+     ('{"path": "a", "steps": 1}\n', ("line 1", "'steps'", "did you mean 'step'")),
      ('{"path": "a", "step": 1.5}\n', ("line 1", "step"))],
 )
 def test_a_manifest_with_a_mistake_is_refused_with_its_line(tmp_path, text, words):

@@ -80,8 +80,8 @@ TEST_CASE("heads can be ranked by a series, with the uniform values of the serie
 TEST_CASE("a quantity without a value for each head is refused with those that have one", "[report]") {
   CHECK(contains(message_of<UsageError>([] { strongest_heads(fixed_json(), "sink_rate", 1); }),
                  "first_token_mass.last_query"));
-  CHECK(
-      contains(message_of<UsageError>([] { strongest_heads(fixed_json(), "sinkrate", 1); }), "did you mean sink_rate"));
+  CHECK(contains(message_of<UsageError>([] { strongest_heads(fixed_json(), "sinkrate", 1); }),
+                 "did you mean 'sink_rate'"));
 }
 
 TEST_CASE("a head whose layer has two sites is named by its site", "[report]") {

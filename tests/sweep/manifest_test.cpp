@@ -94,7 +94,7 @@ TEST_CASE("a bad line of a manifest is named", "[sweep]") {
   CHECK(contains(problem("[1]\n"), "line 1"));
   CHECK(contains(problem("{\"name\": \"a\"}\n"), "no path"));
   CHECK(contains(problem("{\"path\": 3}\n"), "no path"));
-  CHECK(contains(problem("{\"path\": \"a\", \"stop\": 3}\n"), "did you mean step"));
+  CHECK(contains(problem("{\"path\": \"a\", \"stop\": 3}\n"), "did you mean 'step'"));
   CHECK(contains(problem("{\"path\": \"a\", \"step\": \"3\"}\n"), "step"));
   CHECK(contains(problem("{\"path\": \"a\", \"step\": -3}\n"), "step"));
   CHECK(contains(problem("{\"path\": \"a\", \"training_tokens\": 1.5}\n"), "training_tokens"));
