@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <optional>
 
 #include "base/terminal.h"
 #include "commands.h"
@@ -35,8 +37,20 @@ struct ShowConfig {
   TableOptions table;
 };
 
-bool is_count(const std::string& text) {
-  return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos;
+bool is_number(const std::string& text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return end == text.data() + text.size() && end != text.data();
+}
+
+/// Empty: no number, but a report, since the number of --heads is optional.
+std::optional<std::size_t> count_of_heads(const std::string& text) {
+  if (!is_number(text)) return std::nullopt;
+  std::size_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw UsageError(fmt::format("--heads: expects a whole number from 0 on, not '{}'", text));
+  return count;
 }
 
 ShowConfig parse_show(int argc, char** argv) {
@@ -69,9 +83,9 @@ ShowConfig parse_show(int argc, char** argv) {
   if (config.heads_wanted) config.table.heads = kHeads;
   for (const std::string& text : heads) {
     if (text.empty() || text == "{}") continue;
-    if (is_count(text)) {
-      config.table.heads = std::stoul(text);
-    } else {  // `--heads report.json`: the number is optional
+    if (const auto count = count_of_heads(text)) {
+      config.table.heads = *count;
+    } else {  // `--heads report.json`
       config.reports.insert(config.reports.begin(), text);
     }
   }
