@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "base/error.h"
 #include "base/guard.h"
@@ -66,15 +67,20 @@ std::vector<std::string> flags_of(const CLI::App& app) {
   return names;
 }
 
-[[noreturn]] void refuse_extra(const CLI::App& app, const std::vector<std::string>& extra, const std::string& command) {
-  for (const std::string& argument : extra) {
+/// Throws for what no flag or positional took, but for the `--` itself that ends the flags.
+void refuse_extra(const CLI::App& app, std::vector<std::string> extra, const std::string& command) {
+  const auto end_of_flags = std::find(extra.begin(), extra.end(), "--");
+  for (auto at = extra.begin(); at != end_of_flags; ++at) {
+    const std::string& argument = *at;
     if (!argument.starts_with('-') || argument == "-") continue;
     const std::string flag = argument.substr(0, argument.find('='));
     throw UsageError(fmt::format("{}: unknown flag '{}'{} `sinkscope {} --help` lists all.", command, flag,
                                  did_you_mean(flag, flags_of(app)), command));
   }
-  throw UsageError(fmt::format("{}: unexpected argument '{}'. `sinkscope {} --help` shows the usage.", command,
-                               extra.front(), command));
+  if (end_of_flags != extra.end()) extra.erase(end_of_flags);
+  if (!extra.empty())
+    throw UsageError(fmt::format("{}: unexpected argument '{}'. `sinkscope {} --help` shows the usage.", command,
+                                 extra.front(), command));
 }
 
 void add_model(CLI::App& app, std::string& model) {
@@ -170,7 +176,7 @@ void parse(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("{}: {}. `sinkscope {} --help` shows the usage.", command, error.what(), command));
   }
-  if (const auto extra = app.remaining(); !extra.empty()) refuse_extra(app, extra, command);
+  refuse_extra(app, app.remaining(), command);
 }
 
 MeasureConfig parse_measure(int argc, char** argv, std::vector<std::string>* notes) {

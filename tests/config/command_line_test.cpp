@@ -11,7 +11,16 @@ using given::refusal;
 TEST_CASE("an unknown flag names the nearest one", "[config]") {
   CHECK_THAT(refusal({"m.pt", "--lenght", "3"}), contains("unknown flag '--lenght'; did you mean '--length'?"));
   CHECK_THAT(refusal({"m.pt", "--lenght=3"}), contains("'--lenght'"));
-  CHECK_THAT(refusal({"m.pt", "-x"}), contains("unknown flag '-x'"));
+  CHECK_THAT(refusal({"m.pt", "-x"}), contains("unknown flag '-x'. `sinkscope"));
+  CHECK_THAT(refusal({"m.pt", "-seed", "3"}), contains("did you mean '--seed'?"));
+  CHECK_THAT(refusal({"m.pt", "--force"}), contains("unknown flag '--force'. `sinkscope"));
+}
+
+TEST_CASE("what follows -- is no flag", "[config]") {
+  CHECK(measure({"--limit", "3", "--", "-odd.pt"}).model == "-odd.pt");
+  CHECK(measure({"m.pt", "--"}).model == "m.pt");
+  CHECK_THAT(refusal({"--", "m.pt", "--limit"}), contains("unexpected argument '--limit'"));
+  CHECK_THAT(refusal({"--lenght", "--", "m.pt"}), contains("unknown flag '--lenght'"));
 }
 
 TEST_CASE("a flag without its value and an argument too many are refused", "[config]") {

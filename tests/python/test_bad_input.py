@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 
@@ -191,6 +192,14 @@ def test_what_cannot_be_printed_because_stdout_is_closed_goes_into_no_file(tmp_p
     assert done.returncode == 2 and done.stderr.count("sinkscope: error: standard output cannot be written") == 1
     checked((tmp_path / "r.json").read_text())
     assert "strongest heads" not in (tmp_path / "r.csv").read_text()
+
+
+def test_a_model_whose_name_begins_with_a_dash_follows_two(tmp_path):
+    shutil.copy(ONE, tmp_path / "-odd-name.pt")
+    command = [BINARY, "measure", "--limit", "2", *FAST, "--json", "--", "-odd-name.pt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert checked(done.stdout)["model"]["path"] == "-odd-name.pt"
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a GPU")
