@@ -8,7 +8,7 @@
 
 namespace sinkscope {
 
-/// Echoes the environment variables in use and warns of misspelt ones, on stderr; nothing with --quiet.
+/// Prints the notes of resolve() and warns of misspelt environment variables, on stderr; nothing with --quiet.
 void print_notes(const MeasureConfig& config, const std::vector<std::string>& notes);
 
 }  // namespace sinkscope

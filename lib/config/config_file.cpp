@@ -103,7 +103,7 @@ void read_metric(SettingSource& source, const MetricSpec& metric, const toml::no
     if (!fits(declared->value, value)) wrong_type(where, form_of(declared->value));
     const auto texts =
         value.is_array() ? list_texts(value, where) : std::vector<std::string>{scalar_text(value, where)};
-    source.parameters[{metric.name, name}] = {{fmt::format("{}", fmt::join(texts, ","))}, where};
+    source.parameters[{metric.name, name}] = {{fmt::format("{}", fmt::join(texts, ","))}, place(file, value.source())};
   }
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "config/presets.h"
@@ -42,12 +43,11 @@ const Given* first_of(const std::vector<SettingSource>& sources, const std::stri
   return nullptr;
 }
 
-void note_use(const Given& given, std::vector<std::string>* notes) {
+/// `parameter`: whose value it is, where one variable sets several.
+void note_use(const Given& given, std::vector<std::string>* notes, const std::string& parameter = "") {
   if (notes == nullptr || !given.where.starts_with("SINKSCOPE_")) return;
-  // The value of SINKSCOPE_SET is part of its `where`: one variable, several parameters.
-  notes->push_back(given.where.find(' ') != std::string::npos
-                       ? given.where
-                       : fmt::format("{}={}", given.where, fmt::join(given.values, ",")));
+  notes->push_back(fmt::format("from the environment: {}{}{}={}", given.where, parameter.empty() ? "" : " ", parameter,
+                               fmt::join(given.values, ",")));
 }
 
 void apply_settings(MeasureConfig& config, const std::vector<SettingSource>& sources, const std::vector<Group>& groups,
@@ -79,7 +79,7 @@ Parameters parameters_of(const MetricSpec& spec, const std::vector<SettingSource
     } catch (const UsageError& error) {
       throw UsageError(fmt::format("{}: {}", given.where, error.what()));
     }
-    note_use(given, notes);
+    note_use(given, notes, spec.name + "." + declared.name);
   }
   return parameters;
 }
@@ -107,12 +107,29 @@ void select_metrics(MeasureConfig& config, std::vector<const MetricSpec*> chosen
     spec.needs(selected.parameters);  // both refuse values out of range, here before
     spec.make(selected.parameters, RunShape{.common_length = kDrawnLength});  // libtorch is loaded
   }
-  for (const auto& [name, given] : sources.front().parameters) {
-    const bool used = std::any_of(config.metrics.begin(), config.metrics.end(),
-                                  [&, metric = name.first](const SelectedMetric& m) { return m.spec->name == metric; });
-    if (!used)
-      throw UsageError(fmt::format("{}: {} is not measured; add --metric {}", given.where, name.first, name.first));
-  }
+}
+
+/// Parameters of metrics that are not measured: a contradiction on the command line, worth a note in a file or a
+/// variable, which may serve several runs.
+void check_parameters_used(const MeasureConfig& config, const std::vector<SettingSource>& sources,
+                           std::vector<std::string>* notes) {
+  std::map<std::string, std::string> unused;  // by metric: where it is given first
+  for (const SettingSource& source : sources)
+    for (const auto& [name, given] : source.parameters) {
+      const auto& [metric, parameter] = name;
+      if (std::any_of(config.metrics.begin(), config.metrics.end(),
+                      [&, &of = metric](const SelectedMetric& m) { return m.spec->name == of; }))
+        continue;
+      if (&source == &sources.front())
+        throw UsageError(fmt::format("{} {}.{}: {} is not measured; add --metric {}", given.where, metric, parameter,
+                                     metric, metric));
+      unused.emplace(metric, given.where);
+    }
+  if (unused.empty() || notes == nullptr) return;
+  std::vector<std::string> places;
+  for (const auto& [metric, where] : unused) places.push_back(fmt::format("{} ({})", metric, where));
+  notes->push_back(fmt::format("warning: these metrics are not measured, so their parameters are not used: {}",
+                               fmt::join(places, ", ")));
 }
 
 void check_streaming(const MeasureConfig& config) {
@@ -145,6 +162,7 @@ MeasureConfig resolve(const SettingSource& flags, const std::vector<Group>& grou
       sources.push_back(*preset);
     }
     select_metrics(config, metrics, sources, notes);
+    check_parameters_used(config, sources, notes);
     apply_settings(config, sources, groups, notes);
     const Given* file = first_of(sources, "--config");
     if (file != nullptr) config.config = file->values.at(0);

@@ -10,8 +10,8 @@ namespace sinkscope {
 
 /// The configuration that the flags ask for. `groups`: the settings that the command takes; without Group::what there
 /// are no metrics, presets or configuration files. `notes`, if given, receives one line for each environment variable
-/// that was used. Throws UsageError for anything that cannot be meant: unknown names, values out of range, settings
-/// that exclude one another.
+/// that was used, and a warning of parameters that no measured metric has. Throws UsageError for anything that cannot
+/// be meant: unknown names, values out of range, settings that exclude one another.
 MeasureConfig resolve(const SettingSource& flags, const std::vector<Group>& groups,
                       std::vector<std::string>* notes = nullptr);
 

@@ -43,14 +43,14 @@ void add_parameter(SettingSource& source, const std::string& text, const std::st
   const auto equals = text.find('=');
   const auto dot = text.substr(0, equals).find('.');
   if (equals == std::string::npos || dot == std::string::npos || dot == 0 || dot + 1 == equals)
-    throw UsageError(fmt::format("{}: expects metric.parameter=value, not '{}'", where, text));
+    throw UsageError(fmt::format("{}: expects METRIC.PARAMETER=VALUE, not '{}'", where, text));
   const std::string metric = text.substr(0, dot), parameter = text.substr(dot + 1, equals - dot - 1);
   try {
     Parameters(find_metric(metric).parameters).at(parameter);
   } catch (const UsageError& error) {
     throw UsageError(fmt::format("{} {}: {}", where, text, error.what()));
   }
-  source.parameters[{metric, parameter}] = {{text.substr(equals + 1)}, fmt::format("{} {}", where, text)};
+  source.parameters[{metric, parameter}] = {{text.substr(equals + 1)}, where};
 }
 
 SettingSource from_environment(const std::vector<Group>& groups) {

@@ -55,12 +55,13 @@ std::string bos(const Given& given) {
 }
 
 std::string layers(const Given& given) {
+  const std::string& text = only(given);
   try {
-    LayerSelection::parse(only(given));
+    LayerSelection::parse(text);
   } catch (const UsageError& error) {
     throw UsageError(fmt::format("{}: {}", given.where, error.what()));
   }
-  return only(given);
+  return text;
 }
 
 std::vector<std::pair<std::string, std::string>> labels(const Given& given) {

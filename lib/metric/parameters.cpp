@@ -116,7 +116,8 @@ ParameterValue parse_parameter(const std::string& metric, const Parameter& decla
   ParameterValue value = std::visit(
       [&](const auto& kind) -> ParameterValue {
         if (auto result = parsed<std::decay_t<decltype(kind)>>(text)) return *std::move(result);
-        throw UsageError(metric + "." + declared.name + "=" + given + ": expected " + form_of(declared.value));
+        throw UsageError(metric + "." + declared.name + ": expects " + form_of(declared.value) + ", not '" + given +
+                         "'");
       },
       declared.value);
   check_choices(metric, declared, value);

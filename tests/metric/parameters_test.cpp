@@ -48,7 +48,7 @@ TEST_CASE("parameter text of another form is refused with the parameter and the 
     CAPTURE(place, text);
     CHECK_THROWS_AS(parse(place, text), UsageError);
   }
-  CHECK_THROWS_WITH(parse(1, "4.5"), contains("m.count=4.5: expected a whole number"));
+  CHECK_THROWS_WITH(parse(1, "4.5"), contains("m.count: expects a whole number, not '4.5'"));
   CHECK_THROWS_WITH(parse(3, "="), contains("m.comparator: no choice '='") && contains("Choices: >, >="));
   CHECK_THROWS_WITH(parse(6, "a,c"), contains("m.scores: no choice 'c'"));
 }

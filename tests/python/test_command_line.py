@@ -148,6 +148,17 @@ def test_an_environment_variable_in_use_is_echoed_on_stderr_once():
     assert sinkscope("measure", "--dump-config", "-q", env=env).stderr == ""
 
 
+def test_parameters_of_a_metric_that_is_not_measured_are_a_warning_in_a_file_and_refused_as_a_flag(tmp_path):
+    (tmp_path / "c.toml").write_text("[sink_rate]\nepsilon = 0.2\n")
+    flags = ("measure", "--metric", "loss", "--dump-config", "--config", tmp_path / "c.toml")
+    result = sinkscope(*flags)
+    assert result.returncode == 0 and "sink_rate" not in result.stdout
+    assert re.fullmatch(r"sinkscope: warning: .* not used: sink_rate \(.*c\.toml:2\)\n", result.stderr)
+    assert sinkscope(*flags, "--quiet").stderr == ""
+    refused = sinkscope(*flags, "--set", "sink_rate.epsilon=0.1")
+    assert refused.returncode == 2 and "--set sink_rate.epsilon: sink_rate is not measured" in refused.stderr
+
+
 def test_the_program_needs_no_libtorch_and_maps_none():
     if shutil.which("readelf"):
         needed = subprocess.run(["readelf", "-d", BINARY], capture_output=True, text=True, check=True).stdout
