@@ -7,6 +7,7 @@
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/command_line.h"
+#include "config/setting_values.h"
 #include "files/atomic_file.h"
 #include "report/report.h"
 
@@ -28,7 +29,7 @@ Exit diff_command(int argc, char** argv) {
       "also across dtypes and inputs.");
   SettingSource given;
   std::string a, b;
-  std::size_t rows = 10;
+  std::string rows = "10";
   bool exit_code = false, json = false;
   app.add_option("A", a, "a report, - for stdin, or the folder of a sweep")->type_name(" ");
   app.add_option("B", b, "the other one")->type_name(" ");
@@ -38,12 +39,13 @@ Exit diff_command(int argc, char** argv) {
   add_common_options(app, given);
   app.footer(kExamples);
   parse(app, argc, argv);
+  const std::int64_t most = values::integer({{rows}, "--rows"}, 0);
   if (b.empty()) throw UsageError("diff: two reports are needed. Usage: sinkscope diff A B [options], see --help.");
 
   const Diff found = diff(a, b);
-  if (rows == 0) rows = std::numeric_limits<std::size_t>::max();
+  const std::size_t shown = most == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(most);
   AtomicFile::open("-").commit(json ? dump(diff_as_json(found))
-                                    : diff_as_text(found, rows, use_color(Output::out, common_options(given).color)));
+                                    : diff_as_text(found, shown, use_color(Output::out, common_options(given).color)));
   return exit_code && found.differs() ? Exit::regression : Exit::ok;
 }
 

@@ -9,6 +9,7 @@
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/command_line.h"
+#include "config/setting_values.h"
 #include "files/atomic_file.h"
 #include "files/output_paths.h"
 #include "report/read_report.h"
@@ -46,11 +47,7 @@ bool is_number(const std::string& text) {
 /// Empty: no number, but a report, since the number of --heads is optional.
 std::optional<std::size_t> count_of_heads(const std::string& text) {
   if (!is_number(text)) return std::nullopt;
-  std::size_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw UsageError(fmt::format("--heads: expects a whole number from 0 on, not '{}'", text));
-  return count;
+  return static_cast<std::size_t>(values::integer({{text}, "--heads"}, 0));
 }
 
 ShowConfig parse_show(int argc, char** argv) {

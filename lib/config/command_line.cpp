@@ -83,6 +83,19 @@ void refuse_extra(const CLI::App& app, std::vector<std::string> extra, const std
                                  extra.front(), command));
 }
 
+/// An empty argument is a variable of the shell that is not set: no file, name or value is empty.
+void refuse_empty(const std::vector<std::string>& arguments, const std::string& command) {
+  const auto refuse = [&](const std::string& place) {
+    throw UsageError(fmt::format("{}: an empty argument{}; is a variable of the shell not set?", command, place));
+  };
+  std::string before;
+  for (const std::string& argument : arguments) {
+    if (argument.empty()) refuse(before.starts_with('-') ? " after " + before : "");
+    if (argument.starts_with("--") && argument.find('=') == argument.size() - 1) refuse(" in " + argument);
+    before = argument;
+  }
+}
+
 void add_model(CLI::App& app, std::string& model) {
   app.add_option_function<std::string>(
          "MODEL", [&model](const std::string& path) { model = path; }, "TorchScript file (.pt)")
@@ -164,6 +177,7 @@ void parse(CLI::App& app, int argc, char** argv) {
   app.get_formatter()->column_width(38);
   app.allow_extras();  // named below, with the nearest flag
   std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
+  refuse_empty(arguments, command);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
     app.parse(std::move(arguments));

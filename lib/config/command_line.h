@@ -31,8 +31,8 @@ struct CommonOptions {
 CommonOptions common_options(const SettingSource& given);
 
 /// Parses the arguments after the name of the command, argv[1]. -h and --help throw TextRequested; an unknown flag, a
-/// missing value or an argument too many throw UsageError (with the nearest flag). `--` ends the flags: what follows is
-/// positional. An option given twice has its last value, repeatable ones have all.
+/// missing value, an empty argument or an argument too many throw UsageError (with the nearest flag). `--` ends the
+/// flags: what follows is positional. An option given twice has its last value, repeatable ones have all.
 void parse(CLI::App& app, int argc, char** argv);
 
 /// `sinkscope measure ...`. `notes` as in resolve().

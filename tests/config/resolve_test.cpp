@@ -128,7 +128,9 @@ TEST_CASE("a value of the wrong type or out of range is refused, naming where it
   CHECK(refusal({"m.pt", "--dtype", "fp32"}).starts_with("--dtype: expects one of keep, float32"));
   CHECK(refusal({"m.pt", "--bos", "-1"}).starts_with("--bos: expects auto, keep, none or a token id"));
   CHECK(refusal({"m.pt", "--layers", "3-1"}).starts_with("--layers: expects layers"));
-  CHECK(refusal({"m.pt", "--layers", ""}) == "--layers: expects one value");
+  const Folder folder;
+  const std::string file = folder.file("c.toml", "layers = \"\"\n");
+  CHECK(refusal({"m.pt", "--config", file}) == file + ":1: layers: expects one value");
   CHECK(refusal({"m.pt", "--label", "novalue"}).starts_with("--label: expects NAME=VALUE"));
   CHECK(refusal({"m.pt", "--set", "sink_rate"}).starts_with("--set: expects METRIC.PARAMETER=VALUE"));
   CHECK(refusal({"m.pt", "--set", "sink_rate.epsilon=high"}) ==
