@@ -9,9 +9,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "base/guard.h"
 #include "base/keep_going.h"
 #include "base/nearest_name.h"
+#include "base/print.h"
 #include "base/terminal.h"
 #include "check/append_summary.h"
 #include "check/render_check.h"
@@ -131,8 +131,6 @@ CheckCommand parse_check(int argc, char** argv) {
   return command;
 }
 
-void print(const std::string& text) { AtomicFile::open("-").commit(text); }
-
 /// Files of results, or stdout in place of the table.
 struct ResultFiles {
   std::optional<AtomicFile> junit, benchmark_json;
@@ -168,10 +166,7 @@ Exit write_baseline(const CheckCommand& command, AtomicFile& baseline, const Out
   if (std::any_of(outcome.comparisons.begin(), outcome.comparisons.end(),
                   [&](const Comparison& c) { return !c.expression.empty() && fails(outcome, c); }))
     return Exit::regression;
-  if (const auto unfit = unfit_for_baseline(outcome.report)) {
-    flush_stdout();
-    throw Error(*unfit);
-  }
+  if (const auto unfit = unfit_for_baseline(outcome.report)) throw Error(*unfit);
   baseline.commit(dump(outcome.report));
   if (!command.quiet)
     std::fprintf(stderr, "sinkscope: %s is now %s\n", command.check.baselines.front().c_str(),

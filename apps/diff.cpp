@@ -4,11 +4,11 @@
 #include <CLI/CLI.hpp>
 #include <limits>
 
+#include "base/print.h"
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/command_line.h"
 #include "config/setting_values.h"
-#include "files/atomic_file.h"
 #include "report/report.h"
 
 namespace sinkscope {
@@ -44,8 +44,8 @@ Exit diff_command(int argc, char** argv) {
 
   const Diff found = diff(a, b);
   const std::size_t shown = most == 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(most);
-  AtomicFile::open("-").commit(json ? dump(diff_as_json(found))
-                                    : diff_as_text(found, shown, use_color(Output::out, common_options(given).color)));
+  print(json ? dump(diff_as_json(found))
+             : diff_as_text(found, shown, use_color(Output::out, common_options(given).color)));
   return exit_code && found.differs() ? Exit::regression : Exit::ok;
 }
 

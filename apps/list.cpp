@@ -3,10 +3,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/print.h"
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/command_line.h"
-#include "files/atomic_file.h"
 #include "metric/metric.h"
 #include "report/metric_list.h"
 
@@ -44,7 +44,7 @@ Exit list_command(int argc, char** argv) {
   } else {
     throw UsageError(fmt::format("list: --format {}: text, markdown or json is needed", format));
   }
-  AtomicFile::open("-").commit(text);
+  print(text);
   return Exit::ok;
 }
 

@@ -1,6 +1,5 @@
 // sinkscope measure: everything that can be refused without libtorch is refused here; apps/torch runs the model.
-#include <cstdio>
-
+#include "base/print.h"
 #include "commands.h"
 #include "config/command_line.h"
 #include "config/preflight.h"
@@ -14,7 +13,7 @@ Exit measure_command(int argc, char** argv) {
   const MeasureConfig config = parse_measure(argc, argv, &notes);
   print_notes(config, notes);
   if (config.dump_config) {
-    std::fputs(to_toml(config).c_str(), stdout);
+    print(to_toml(config));
     return Exit::ok;
   }
   check_files(config);

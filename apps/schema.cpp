@@ -2,9 +2,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/embedded.h"
+#include "base/print.h"
 #include "commands.h"
 #include "config/command_line.h"
-#include "files/atomic_file.h"
 
 namespace sinkscope {
 
@@ -14,7 +14,7 @@ Exit schema_command(int argc, char** argv) {
   add_common_options(app, given);
   app.footer("Examples:\n  sinkscope schema > report.schema.json\n");
   parse(app, argc, argv);
-  AtomicFile::open("-").commit(embedded::file("report.schema.json"));
+  print(embedded::file("report.schema.json"));
   return Exit::ok;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "base/print.h"
 #include "base/terminal.h"
 #include "commands.h"
 #include "config/preflight.h"
@@ -58,7 +59,7 @@ Exit sweep_command(int argc, char** argv) {
   const SweepPlan plan = plan_sweep(config, environment);
   check_csv(config, plan.checkpoints);
   if (config.dry_run) {
-    std::fputs(listed(plan).c_str(), stdout);
+    print(listed(plan));
     return Exit::ok;
   }
   MeasureConfig files = config.settings;

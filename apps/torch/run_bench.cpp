@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 
+#include "base/print.h"
 #include "measure/bench.h"
 #include "measure/instrument.h"
 #include "measure/provenance.h"
@@ -67,7 +67,7 @@ Exit run_bench(const BenchConfig& config) {
   const Input input = build_input(config.settings.input, facts_of(model));
   const ordered_json json = json_of(model, input, bench(model, input, config.presets, config.runs));
   const std::string text = config.settings.json ? dump(json) : text_of(json);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(text);
   return Exit::ok;
 }
 

@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-
+#include "base/print.h"
 #include "base/terminal.h"
 #include "measure/instrument.h"
 #include "measure/measure.h"
@@ -101,7 +100,7 @@ Exit run_inspect(const InspectConfig& config) {
   InstrumentedModel model = instrument(config.settings);
   if (config.run) run_once(model, config.settings);
   const std::string text = config.settings.json ? dump(to_json(model)) : text_of(model, config.run);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(text);
   return Exit::ok;
 }
 

@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <exception>
 
-#include "base/guard.h"
 #include "base/interrupt.h"
 #include "base/keep_going.h"
+#include "base/print.h"
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "config/preflight.h"
@@ -22,8 +22,6 @@
 
 namespace sinkscope {
 namespace {
-
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 void print_table(const MeasureConfig& config, const nlohmann::ordered_json& json) {
   TableOptions options;
@@ -41,8 +39,7 @@ void write(const MeasureConfig& config, Outputs& outputs, const Report& report, 
   if (outputs.arrays() != nullptr) results.run([&] { arrays.write(*outputs.arrays(), report.layout, ran); });
   end_quietly_on_closed_pipe();
   results.run([&] { outputs.print(json); });
-  if (prints_table(config)) print_table(config, json);
-  if (results.failed()) flush_stdout();
+  if (prints_table(config)) results.run([&] { print_table(config, json); });
   results.rethrow();
 }
 

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <typeinfo>
 
+#include "base/print.h"
+
 namespace sinkscope {
 namespace {
 
@@ -46,9 +48,8 @@ Exit report_current_exception(bool verbose) {
   try {
     throw;
   } catch (const TextRequested& request) {
-    std::fputs(request.text.c_str(), stdout);
     try {
-      flush_stdout();
+      print(request.text);
     } catch (const Error& error) {
       print_error(error.what());
       return error.code;

@@ -17,8 +17,6 @@ class KeepGoing {
     }
   }
 
-  bool failed() const { return first_ != nullptr; }
-
   /// Throws what the first step that failed has thrown; does nothing if none has.
   void rethrow() const {
     if (first_) std::rethrow_exception(first_);

@@ -9,16 +9,14 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
 #include <tuple>
 #include <utility>
 
 #include "base/error.h"
+#include "base/print.h"
 
 namespace sinkscope {
 namespace {
-
-constexpr int kStdout = 1;
 
 UsageError unwritable(const std::string& path, const std::string& reason, const std::string& remedy) {
   return UsageError(fmt::format("{}: cannot be written: {}. {}", path, reason, remedy));
@@ -40,12 +38,7 @@ AtomicFile AtomicFile::open(const std::string& path) {
   namespace fs = std::filesystem;
   if (path.empty()) throw UsageError("an empty path cannot be written; name a file, or - for stdout");
   AtomicFile file(path);
-  if (file.is_stdout()) {
-    std::cout.flush();
-    std::fflush(stdout);
-    file.descriptor_ = kStdout;
-    return file;
-  }
+  if (file.is_stdout()) return file;
   std::error_code error;
   fs::path target = fs::is_symlink(path, error) ? fs::canonical(path, error) : fs::path(path);
   if (error || target.empty()) target = path;
@@ -86,7 +79,7 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
 AtomicFile::~AtomicFile() { discard(); }
 
 void AtomicFile::discard() noexcept {
-  if (descriptor_ > kStdout) ::close(descriptor_);
+  if (descriptor_ >= 0) ::close(descriptor_);
   descriptor_ = -1;
   if (!aside_.empty()) ::unlink(aside_.c_str());
   aside_.clear();
@@ -100,19 +93,13 @@ void AtomicFile::fail(int error) const {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written >= 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(written));
-    } else if (errno == EPIPE && is_stdout()) {
-      return;
-    } else if (errno != EINTR) {
-      fail(errno);
-    }
-  }
+  write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void AtomicFile::write(std::string_view text) {
+  if (is_stdout()) return print(text);
+  if (const int error = write_all(descriptor_, text); error != 0) fail(error);
+}
 
 void AtomicFile::commit() {
   if (is_stdout()) return;

@@ -20,7 +20,7 @@ class AtomicFile {
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
 
-  /// Appends. Throws UsageError on a full disk; a closed pipe behind stdout is no error: nobody reads any more.
+  /// Appends. Throws UsageError on a full disk. To stdout as print().
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   /// Makes the written bytes the content of the target, on disk. Throws as write().

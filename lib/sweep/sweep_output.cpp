@@ -7,8 +7,8 @@
 #include <map>
 #include <set>
 
+#include "base/print.h"
 #include "base/terminal.h"
-#include "files/atomic_file.h"
 #include "report/report.h"
 #include "sweep/summary.h"
 
@@ -22,7 +22,7 @@ void print_sweep(const SweepConfig& config, const SweepIndex& index) {
   options.width = static_cast<std::size_t>(std::max(terminal_width(Output::out), 1));
   options.color = use_color(Output::out, config.settings.color);
   options.stays_above = config.stays_above;
-  AtomicFile::open("-").commit(config.json ? dump(to_json(index)) : render_summary(index, options));
+  print(config.json ? dump(to_json(index)) : render_summary(index, options));
 }
 
 Exit conclude(const SweepConfig& config, const SweepIndex& index, const SweepPlan* plan) {

@@ -197,7 +197,7 @@ def test_a_closed_pipe_ends_quietly(ignored):
 
 def test_a_full_disk_behind_stdout_is_an_error():
     with open("/dev/full", "w") as full:
-        for arguments in (["list"], ["--version"], ["measure", "--dump-config"]):
+        for arguments in (["list"], ["--version"], ["measure", "--help"], ["measure", "--dump-config"]):
             result = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
             assert result.returncode == 2 and result.stderr.count("sinkscope: error:") == 1, arguments
             assert "No space left" in result.stderr or "disk is full" in result.stderr
