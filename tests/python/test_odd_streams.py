@@ -5,22 +5,12 @@ import odd_streams
 import pytest
 import torch
 import truth
-from measuring import MEASURES, codes, measure, write_tokens
+from measuring import MEASURES, codes, measure
 from odd_streams import LAYERS
-from toys import BATCH, LENGTH, ids_of, write
+from toys import write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
 METRICS = ("--metric", "hidden_norm", "--metric", "massive_activation")
-
-
-@pytest.fixture(scope="module")
-def ids():
-    return ids_of(BATCH, LENGTH)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory, ids):
-    return write_tokens(tmp_path_factory.mktemp("tokens") / "t.jsonl", ids.tolist())
 
 
 def made(name: str) -> odd_streams.Model:
