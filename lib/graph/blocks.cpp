@@ -42,6 +42,8 @@ bool comes_after(Node* node, const std::vector<Node*>& sources) {
     if (at != node && std::find(sources.begin(), sources.end(), at) != sources.end()) return true;
     for (Value* input : at->inputs()) {
       visit(input->node());
+      for (Node* write : writes_into(input))
+        if (write->isBefore(at)) visit(write);
       if (input->type()->kind() != c10::TypeKind::ListType) continue;
       for (const jit::Use& use : input->uses())
         if (use.offset == 0 && is_op(use.user, {"append", "extend", "insert", "_set_item"})) visit(use.user);

@@ -163,14 +163,13 @@ class Inliner {
 
   static Value* marked_output(Graph& graph, Value* out, std::int64_t call) {
     if (is_tensor(out)) return marker(graph, "sinkscope::block_output", out, {call, 0});
-    Node* tuple = out->node();
-    if (tuple->kind() != c10::prim::TupleConstruct) return out;
-    const jit::WithInsertPoint before(tuple);
+    if (out->type()->kind() != c10::TypeKind::TupleType) return out;
+    std::vector<Value*> elements;
     std::int64_t element = 0;
-    for (std::size_t i = 0; i < tuple->inputs().size(); ++i)
-      if (is_tensor(tuple->input(i)))
-        tuple->replaceInput(i, marker(graph, "sinkscope::block_output", tuple->input(i), {call, element++}));
-    return out;
+    for (Value* value : jit::createTupleUnpack(out))
+      elements.push_back(is_tensor(value) ? marker(graph, "sinkscope::block_output", value, {call, element++}) : value);
+    const auto type = out->type()->expect<c10::TupleType>();
+    return graph.insertNode(graph.createTuple(elements, type->schema() != nullptr ? type : nullptr))->output();
   }
 
   const jit::Module& root_;

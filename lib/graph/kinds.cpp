@@ -8,6 +8,7 @@
 
 #include "graph/markers.h"
 #include "graph/module_path.h"
+#include "graph/terms.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
@@ -70,11 +71,11 @@ Origin origin_of(Value* value, std::int64_t own, const Calls& calls) {
     if (input || is_marker(node, "sinkscope::block_output")) {
       const std::int64_t call = *call_of(node);
       if (calls.at(call).stack != calls.at(own).stack) continue;  // what is behind it belongs to the other stack
-      if (call == own && input)
-        origin.arguments.insert(element_of(node));
-      else
+      if (call == own && input) origin.arguments.insert(element_of(node));
+      if (call != own) {
         origin.other_call = true;
-      if (call != own || !input) continue;
+        continue;
+      }
     }
     std::vector<Value*> sources = data_of(node);
     sources.insert(sources.end(), written.begin(), written.end());
@@ -91,6 +92,40 @@ std::set<std::int64_t> stream_of(const Site& site, std::int64_t own, const Calls
   Node* residual = call.output != nullptr ? residual_input(call.output->input(0), own, /*any_op=*/false) : nullptr;
   if (residual != nullptr) return {element_of(residual)};
   return site.query != nullptr ? origin_of(site.query, own, calls).arguments : std::set<std::int64_t>();
+}
+
+/// The states that a query or key is projected from: behind the nearest linear maps, and from there on behind further
+/// ones and norms, but no sum.
+std::unordered_set<Value*> states_behind(Value* value) {
+  std::vector<Value*> found;
+  std::deque<Value*> queue{value};
+  std::unordered_set<Value*> seen{value};
+  while (!queue.empty()) {
+    Node* node = queue.front()->node();
+    queue.pop_front();
+    if (Value* state = projected(node)) {
+      found.push_back(state);
+      continue;
+    }
+    for (Value* next : data_of(node))
+      if (carries_tensors(next) && seen.insert(next).second) queue.push_back(next);
+  }
+  std::unordered_set<Value*> states;
+  while (!found.empty()) {
+    const Terms terms = terms_of(found.back());
+    found.pop_back();
+    for (Value* term : terms.all) {
+      if (terms.summed.count(term) > 0 || !states.insert(term).second) continue;
+      if (Value* state = projected(term->node())) found.push_back(state);
+    }
+  }
+  return states;
+}
+
+bool share_a_state(const Site& site) {
+  if (site.query == nullptr) return false;
+  const std::unordered_set<Value*> query = states_behind(site.query), key = states_behind(site.key);
+  return std::any_of(key.begin(), key.end(), [&](Value* state) { return query.count(state) > 0; });
 }
 
 }  // namespace
@@ -120,12 +155,18 @@ void find_kinds(const FlatGraph& flat, const std::map<std::string, std::string>&
   for (Site& site : sites) {
     const auto call = call_of_site.find(site.node);
     if (site.key == nullptr || call == call_of_site.end()) continue;
-    const std::set<std::int64_t> stream = stream_of(site, call->second, calls);
-    if (stream.empty()) continue;
     const Origin key = origin_of(site.key, call->second, calls);
-    const bool own = key.other_call || std::any_of(stream.begin(), stream.end(), [&](std::int64_t argument) {
-                       return key.arguments.count(argument) > 0;
-                     });
+    bool own = key.other_call;
+    // The arguments of parts, and those of attention without its projections, are no streams.
+    if (const ModuleCall& block = flat.calls[static_cast<std::size_t>(call->second)];
+        block.of_parts || !is_list_element(block.path) || key.arguments.empty()) {
+      own = own || share_a_state(site);
+    } else {
+      const std::set<std::int64_t> stream = stream_of(site, call->second, calls);
+      if (stream.empty()) continue;
+      own = own || std::any_of(stream.begin(), stream.end(),
+                               [&](std::int64_t argument) { return key.arguments.count(argument) > 0; });
+    }
     site.info.kind = own ? "self" : "cross";
     site.info.own_keys = own;
   }

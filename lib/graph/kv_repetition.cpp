@@ -59,7 +59,8 @@ Value* before_new_dim(Node* node, int dim) {
 bool has_four_dims(Value* value) {
   Node* node = value->node();
   if (is_op(node, {"view", "reshape"})) return elements_of(node->input(1)).size() == 4;
-  if (is_op(node, {"transpose", "contiguous", "permute", "to", "slice", "add", "mul"})) return has_four_dims(node->input(0));
+  if (is_op(node, {"transpose", "contiguous", "permute", "to", "slice", "add", "mul"}))
+    return has_four_dims(node->input(0));
   return is_op(node, {"unsqueeze"}) && !is_parameter(node->input(0));
 }
 
@@ -84,7 +85,7 @@ Value* unexpanded(Node* node, int head) {
 /// Null if the heads, which stand in dim `head` of four, were not repeated.
 Value* unrepeated(Value* value, int head) {
   Node* node = value->node();
-  if (is_op(node, {"contiguous"})) return unrepeated(node->input(0), head);
+  if (is_op(node, {"contiguous", "sinkscope::block_input"})) return unrepeated(node->input(0), head);
   if (is_op(node, {"repeat_interleave"})) {
     // A tensor of repeats may give every head another number.
     const bool evenly = node->inputs().size() >= 3 && node->input(1)->type()->kind() == c10::TypeKind::IntType;
@@ -109,7 +110,7 @@ bool exchanges_heads_and_positions(const Node* node) {
 Value* before_repetition(Value* value, int head) {
   if (Value* source = unrepeated(value, head)) return source;
   Node* node = value->node();
-  while (is_op(node, {"contiguous"})) node = node->input(0)->node();
+  while (is_op(node, {"contiguous", "sinkscope::block_input"})) node = node->input(0)->node();
   if ((head != -3 && head != -2) || !exchanges_heads_and_positions(node)) return value;
   Value* source = unrepeated(node->input(0), head == -3 ? -2 : -3);
   if (source == nullptr) return value;

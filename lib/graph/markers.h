@@ -10,6 +10,8 @@
 namespace sinkscope {
 
 bool is_marker(const torch::jit::Node* node, std::string_view name);
+/// A cast, a copy, inactive dropout or a marker: its result is its first input, unchanged.
+bool is_copy(const torch::jit::Node* node);
 /// Number of the call, the index into FlatGraph::calls.
 std::optional<std::int64_t> call_of(const torch::jit::Node* marker);
 

@@ -3,35 +3,44 @@
 
 #include <torch/csrc/jit/ir/ir.h>
 
+#include <cstddef>
 #include <optional>
 #include <unordered_set>
-#include <vector>
+
+#include "graph/terms.h"
 
 namespace sinkscope {
 
-/// What a value is made of, followed back through additions, scales, norms, casts, dropout, changes of shape and
-/// tuples, but through no map that mixes the features of a position.
-struct Terms {
-  std::unordered_set<torch::jit::Value*> all;     ///< the value itself included
-  std::unordered_set<torch::jit::Value*> summed;  ///< those behind at least one addition
-};
-Terms terms_of(torch::jit::Value* value);
-
 struct ResidualSum {
   torch::jit::Value* sum = nullptr;
-  torch::jit::Value* state = nullptr;  ///< the operand that was there before
+  torch::jit::Value* state = nullptr;  ///< the nearest term of the other operand that is one of the states
 };
 
-/// What a linear map with a parameter is applied to; null if the node is none.
-torch::jit::Value* projected(torch::jit::Node* node);
-
 enum class Projections { stop, pass };
-/// The first sum, in execution order or nearly so, of what `part` becomes by scales, norms and the like, and by linear
+/// The first sum in execution order of what `part` becomes by scales, norms and the like, and by linear
 /// maps where they `pass`, and of a term that is one of `states` or made of one.
 std::optional<ResidualSum> sum_with(torch::jit::Value* part, const std::unordered_set<torch::jit::Value*>& states,
                                     Projections projections = Projections::stop);
 
-/// `state` after everything that is added to it, one after the other, before the node `end` (null: to the end).
-torch::jit::Value* last_sum(torch::jit::Value* state, const torch::jit::Node* end);
+/// The nodes that a value is computed by.
+using Path = std::unordered_set<const torch::jit::Node*>;
+Path path_to(const torch::jit::Value* value);
+/// The first output of a graph, also if it returns a tuple.
+const torch::jit::Value* first_output(const torch::jit::Graph& graph);
+
+/// How far a state is followed.
+struct Range {
+  const torch::jit::Node* end = nullptr;  ///< before this node
+  const Path* path = nullptr;             ///< on this path; both null: anywhere
+  std::optional<std::size_t> sums;        ///< at most so many additions
+  bool post_norm = false;                 ///< the layers before end with a norm of the sum
+};
+struct Followed {
+  torch::jit::Value* state = nullptr;
+  std::size_t sums = 0;
+};
+/// A state after what is added to it, one after the other. Norms are passed where what is added is added to their
+/// result; then, or with `post_norm`, the last one too.
+Followed follow_sums(torch::jit::Value* state, const Range& range);
 
 }  // namespace sinkscope

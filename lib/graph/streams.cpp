@@ -4,11 +4,11 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
-#include <utility>
 
 #include "graph/markers.h"
 #include "graph/module_path.h"
 #include "graph/residual_sum.h"
+#include "graph/terms.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
@@ -18,141 +18,8 @@ namespace jit = torch::jit;
 using jit::Node;
 using jit::Value;
 
-struct BlockCall {
-  std::int64_t call = 0;
-  std::string path;
-  bool of_parts = false;           // as ModuleCall
-  std::vector<Node*> inputs;       // markers of the tensors that it is given, or its parts are
-  std::vector<Node*> first, last;  // markers of what its first and last part return; the same for a module
-  std::vector<const Site*> sites;
-  Value* leaving = nullptr;        // the residual stream behind it
-  Value* state = nullptr;          // what the leaving sum was made with, where it lies outside
-  Node* leaving_marker = nullptr;  // null: the sum lies outside
-};
-
-bool is_lone(const BlockCall& block) { return !is_list_element(block.path); }
-
-/// The calls of blocks in execution order. A call without a site is the rest of the one before: a part came twice.
-std::vector<BlockCall> calls_of(const FlatGraph& flat, const std::map<std::string, std::string>& blocks,
-                                const std::vector<Site>& sites) {
-  std::vector<BlockCall> calls(flat.calls.size());
-  std::unordered_map<std::string, std::size_t> open;  // block path -> call that was entered last
-  std::unordered_map<const Node*, const Site*> site_at;
-  for (const Site& site : sites) site_at[site.node] = &site;
-  for_each_node(flat.graph->block(), [&](Node* node, int) {
-    const bool input = is_marker(node, "sinkscope::block_input");
-    if (input || is_marker(node, "sinkscope::block_output")) {
-      BlockCall& block = calls[static_cast<std::size_t>(*call_of(node))];
-      block.call = *call_of(node);
-      const ModuleCall& call = flat.calls[static_cast<std::size_t>(block.call)];
-      block.path = call.path;
-      block.of_parts = call.of_parts;
-      open[block.path] = static_cast<std::size_t>(block.call);
-      if (input) {
-        block.inputs.push_back(node);
-        return;
-      }
-      if (element_of(node) == 0) {
-        if (block.first.empty()) block.first = std::move(block.last);
-        block.last.clear();
-      }
-      block.last.push_back(node);
-    } else if (const auto site = site_at.find(node); site != site_at.end()) {
-      if (const auto at = open.find(blocks.at(site->second->called_as)); at != open.end())
-        calls[at->second].sites.push_back(site->second);
-    }
-  });
-  std::vector<BlockCall> merged;
-  for (BlockCall& block : calls) {
-    if (block.inputs.empty() && block.last.empty()) continue;
-    if (block.first.empty()) block.first = block.last;
-    const auto before =
-        std::find_if(merged.rbegin(), merged.rend(), [&](const auto& b) { return b.path == block.path; });
-    if (block.sites.empty() && before != merged.rend())
-      before->last = std::move(block.last);
-    else
-      merged.push_back(std::move(block));
-  }
-  return merged;
-}
-
-/// What the call is given, as it sees it and as its caller does.
-std::unordered_set<Value*> given(const BlockCall& block) {
-  std::unordered_set<Value*> values;
-  for (Node* input : block.inputs) values.insert({input->input(0), input->output()});
-  return values;
-}
-
-bool meets(const std::unordered_set<Value*>& terms, const std::unordered_set<Value*>& values) {
-  return std::any_of(values.begin(), values.end(), [&](Value* value) { return terms.count(value) > 0; });
-}
-
-/// Sums, made within the block, of what it was given.
-std::vector<Node*> residual_outputs(const BlockCall& block) {
-  const std::unordered_set<Value*> values = given(block);
-  std::vector<Node*> outputs;
-  for (Node* output : block.last)
-    if (meets(terms_of(output->input(0)).summed, values)) outputs.push_back(output);
-  return outputs;
-}
-
-/// The sum outside of one of the block's results and of a state that it was given, or that this was made of. A block in
-/// no list may be the attention alone, without its projections.
-std::optional<ResidualSum> outer_sum(const BlockCall& block, Node* output) {
-  std::unordered_set<Value*> states = given(block);
-  for (Node* input : block.inputs) states.merge(terms_of(input->input(0)).all);
-  if (!is_lone(block)) return sum_with(output->output(), states);
-  for (Value* term : std::vector<Value*>(states.begin(), states.end()))
-    if (Value* before = projected(term->node())) states.merge(terms_of(before).all);
-  return sum_with(output->output(), states, Projections::pass);
-}
-
-/// Whether a state is the value of one of `markers` with nothing added since.
-bool is_unchanged(Value* state, const std::vector<Node*>& markers) {
-  const Terms terms = terms_of(state);
-  return std::any_of(markers.begin(), markers.end(), [&](Node* marker) {
-    return terms.all.count(marker->output()) > 0 && terms.summed.count(marker->output()) == 0;
-  });
-}
-
-/// The sum behind the block of a result that is no sum itself: with another result, or if there is none that is a sum,
-/// with what the block was given. Tracing orders results by their use, so the first says nothing.
-Value* sum_behind(BlockCall& block, const std::vector<Node*>& sums) {
-  for (Node* output : block.last) {
-    if (std::find(sums.begin(), sums.end(), output) != sums.end()) continue;
-    const auto sum = outer_sum(block, output);
-    if (!sum || !(sums.empty() || is_unchanged(sum->state, sums))) continue;
-    const auto first = outer_sum(block, block.first.front());
-    block.state = first ? first->state : sum->state;
-    return sum->sum;
-  }
-  return nullptr;
-}
-
-/// Decides what leaves a block. `end`: where the next one begins.
-void find_leaving(BlockCall& block, const Node* end, StreamRemarks& remarks) {
-  if (block.last.empty()) return;
-  const std::vector<Node*> sums = residual_outputs(block);
-  Value* sum = sum_behind(block, sums);
-  if (sum == nullptr) {
-    block.leaving_marker = sums.empty() ? block.last.front() : sums.front();
-    block.leaving = block.leaving_marker->output();
-    if (sums.empty()) remarks.no_residual.push_back(block.path);
-    if (!is_lone(block)) return;
-    sum = block.leaving;
-  }
-  Value* later = last_sum(sum, end);
-  if (later == block.leaving) return;
-  block.leaving = later;
-  block.leaving_marker = nullptr;
-  if (!block.of_parts) remarks.added_outside.push_back(block.path);
-}
-
-/// The state behind a marker, for all that use it; for the block alone where something is written into it before.
-Value* state_behind(Node* input) { return written_into(input->input(0)).empty() ? input->input(0) : input->output(); }
-
 /// Of a block that hands on a state in two parts: the sum that it makes of them first.
-Value* entry_sum(const BlockCall& block, Node* input, const Terms& leaving) {
+Value* entry_sum(const Boundary& block, Node* input, const Terms& leaving) {
   std::unordered_set<Value*> others;
   for (Node* other : block.inputs)
     if (other != input) others.insert(other->output());
@@ -160,31 +27,45 @@ Value* entry_sum(const BlockCall& block, Node* input, const Terms& leaving) {
   return sum && leaving.all.count(sum->sum) > 0 ? sum->sum : nullptr;
 }
 
-/// What the first block of a stack is given, of which what it hands on is made.
-Value* find_entering(const BlockCall& block) {
-  if (block.leaving == nullptr) return nullptr;
-  if (block.leaving_marker != nullptr)
-    if (Node* input = residual_input(block.leaving, block.call, /*any_op=*/false)) return state_behind(input);
-  const Terms terms = terms_of(block.leaving);
-  for (Node* input : block.inputs) {
-    if (terms.all.count(input->input(0)) == 0 && terms.all.count(input->output()) == 0) continue;
-    Value* sum = block.leaving_marker == nullptr && !block.of_parts ? entry_sum(block, input, terms) : nullptr;
-    return sum != nullptr ? sum : state_behind(input);
+/// The argument of the first module of a stack in whose place the second is given what the first hands on.
+Node* argument_of_state(const std::vector<Boundary>& stack) {
+  if (stack.size() < 2 || stack[0].result == nullptr || stack[0].of_parts || stack[1].of_parts) return nullptr;
+  for (Node* input : stack[1].inputs) {
+    if (!is_result_of(input->input(0), stack[0].result)) continue;
+    for (Node* first : stack[0].inputs)
+      if (element_of(first) == element_of(input)) return first;
   }
+  return nullptr;
+}
+
+/// What the first block of a stack is given, of which what it hands on is made.
+Value* find_entering(const std::vector<Boundary>& stack) {
+  const Boundary& block = stack.front();
+  if (block.leaving == nullptr) return nullptr;
+  const Terms terms = terms_of(block.leaving);
+  const auto is_term = [&](Node* input) {
+    return terms.all.count(input->input(0)) > 0 || terms.all.count(input->output()) > 0;
+  };
+  if (Node* input = argument_of_state(stack); input != nullptr && is_term(input)) return input->input(0);
+  if (block.result != nullptr)
+    if (Node* input = residual_input(block.leaving, block.call, /*any_op=*/false)) return input->input(0);
+  const auto given = std::find_if(block.inputs.begin(), block.inputs.end(), is_term);
+  if (block.outer && !block.of_parts && given != block.inputs.end())
+    if (Value* sum = entry_sum(block, *given, terms)) return sum;
   if (block.state != nullptr) return block.state;
+  if (given != block.inputs.end()) return (*given)->input(0);
   Node* input = residual_input(block.leaving, block.call, /*any_op=*/true);
-  return input == nullptr ? nullptr : state_behind(input);
+  return input == nullptr ? nullptr : input->input(0);
 }
 
 /// A list's blocks are a stack. A block in no list goes on the stack on whose last block's state it builds.
-std::vector<std::vector<BlockCall>> stacks_of(std::vector<BlockCall> calls) {
-  std::vector<std::vector<BlockCall>> stacks;
-  for (BlockCall& block : calls) {
-    const auto goes_on = [&](const std::vector<BlockCall>& stack) {
-      if (is_lone(stack.back()) != is_lone(block)) return false;
-      if (!is_lone(block)) return parent_of(stack.back().path) == parent_of(block.path);
-      return stack.back().leaving != nullptr && block.leaving != nullptr &&
-             terms_of(block.leaving).all.count(stack.back().leaving) > 0;
+std::vector<std::vector<Boundary>> stacks_of(std::vector<Boundary> blocks) {
+  std::vector<std::vector<Boundary>> stacks;
+  for (Boundary& block : blocks) {
+    const auto goes_on = [&](const std::vector<Boundary>& stack) {
+      if (!same_list(stack.back(), block)) return false;
+      return !is_lone(block) || (stack.back().leaving != nullptr && block.leaving != nullptr &&
+                                 terms_of(block.leaving).all.count(stack.back().leaving) > 0);
     };
     const auto stack = std::find_if(stacks.begin(), stacks.end(), goes_on);
     if (stack == stacks.end())
@@ -196,33 +77,49 @@ std::vector<std::vector<BlockCall>> stacks_of(std::vector<BlockCall> calls) {
 }
 
 /// Whether a block is given something, but not what the block before it hands on.
-bool has_gap(const BlockCall& before, const BlockCall& block) {
-  if (before.leaving_marker == nullptr || block.leaving_marker == nullptr || block.inputs.empty()) return false;
-  return std::none_of(block.inputs.begin(), block.inputs.end(),
-                      [&](Node* input) { return is_result_of(input->input(0), before.leaving_marker); });
+bool has_gap(const Boundary& before, const Boundary& block) {
+  if (before.leaving == nullptr || block.leaving == nullptr || block.inputs.empty()) return false;
+  if (before.result == nullptr || block.result == nullptr)
+    return terms_of(block.leaving).all.count(before.leaving) == 0;
+  const auto is_between = [&](Node* write) {
+    return before.result->isBefore(write) && write->isBefore(block.inputs.front());
+  };
+  const std::vector<Node*> writes = writes_into(before.result->output());
+  return std::any_of(writes.begin(), writes.end(), is_between) ||
+         std::none_of(block.inputs.begin(), block.inputs.end(),
+                      [&](Node* input) { return is_result_of(input->input(0), before.result); });
 }
 
 /// Whether the next block is given more than one sum with a state that was made of what `entering` is made of.
-bool hands_on_several(const BlockCall& block, const BlockCall& next, Value* entering) {
-  if (block.leaving_marker == nullptr || entering == nullptr) return false;
+bool hands_on_several(const Boundary& block, const Boundary& next, Value* entering) {
+  if (block.result == nullptr || entering == nullptr) return false;
   const std::unordered_set<Value*> state = terms_of(entering).all;
-  const std::vector<Node*> sums = residual_outputs(block);
-  return std::count_if(sums.begin(), sums.end(), [&](Node* sum) {
+  return std::count_if(block.sums.begin(), block.sums.end(), [&](Node* sum) {
            const auto is_sum = [&](Node* input) { return is_result_of(input->input(0), sum); };
            return std::any_of(next.inputs.begin(), next.inputs.end(), is_sum) &&
                   meets(terms_of(sum->output()).all, state);
          }) > 1;
 }
 
+struct Point {
+  StreamInfo info;
+  Value* value = nullptr;
+  const Node* end = nullptr;  // what is written into the value before this node belongs to it
+};
+
 /// Routes what uses a value after it was computed through a sinkscope::stream_point(x).
-Node* mark(jit::Graph& graph, Value* value) {
-  Node* node = value->node();
-  const bool is_input = node->kind() == c10::prim::Param;
-  const jit::WithInsertPoint after(is_input ? *node->owningBlock()->nodes().begin() : node->next());
-  Node* marker = graph.create(c10::Symbol::fromQualString("sinkscope::stream_point"), {value}, 1);
-  marker->output()->setType(value->type());
+Node* mark(jit::Graph& graph, const Point& point) {
+  Node* last = point.value->node();
+  if (point.end != nullptr)
+    for (Node* write : writes_into(point.value))
+      if (write->owningBlock() == last->owningBlock() && write->isBefore(point.end) && last->isBefore(write))
+        last = write;
+  const bool is_input = last->kind() == c10::prim::Param;
+  const jit::WithInsertPoint after(is_input ? *last->owningBlock()->nodes().begin() : last->next());
+  Node* marker = graph.create(c10::Symbol::fromQualString("sinkscope::stream_point"), {point.value}, 1);
+  marker->output()->setType(point.value->type());
   graph.insertNode(marker);
-  value->replaceAllUsesAfterNodeWith(marker, marker->output());
+  point.value->replaceAllUsesAfterNodeWith(marker, marker->output());
   return marker;
 }
 
@@ -230,39 +127,31 @@ Node* mark(jit::Graph& graph, Value* value) {
 
 Streams find_streams(FlatGraph& flat, const std::map<std::string, std::string>& blocks, std::vector<Site>& sites) {
   Streams streams;
-  std::vector<BlockCall> calls = calls_of(flat, blocks, sites);
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    const auto follows = [&](const BlockCall& next) {
-      return !next.inputs.empty() && is_lone(next) == is_lone(calls[i]) &&
-             (is_lone(next) || parent_of(next.path) == parent_of(calls[i].path));
-    };
-    const auto next = std::find_if(calls.begin() + static_cast<std::ptrdiff_t>(i) + 1, calls.end(), follows);
-    find_leaving(calls[i], next == calls.end() ? nullptr : next->inputs.front(), streams.remarks);
-  }
-
-  std::vector<std::pair<StreamInfo, Value*>> points;
-  const auto add = [&](const BlockCall& block, const char* point, std::optional<std::int64_t> layer, Value* value) {
+  StreamRemarks& remarks = streams.remarks;
+  std::vector<Point> points;
+  const auto add = [&](const Boundary& block, const char* point, std::optional<std::int64_t> layer, Value* value,
+                       const Node* end) {
     if (value == nullptr) return;
-    points.push_back({{StreamId{std::ssize(points)}, block.path, point, layer}, value});
+    points.push_back({{StreamId{std::ssize(points)}, block.path, point, layer}, value, end});
   };
   std::unordered_map<const Site*, std::int64_t> layers;
-  for (const std::vector<BlockCall>& stack : stacks_of(std::move(calls))) {
-    Value* entering = find_entering(stack.front());
-    add(stack.front(), "entering", std::nullopt, entering);
-    for (std::size_t layer = 0; layer < stack.size(); ++layer) {
-      const BlockCall& block = stack[layer];
-      for (const Site* site : block.sites) layers[site] = static_cast<std::int64_t>(layer);
-      add(block, "leaving", static_cast<std::int64_t>(layer), block.leaving);
-      if (layer == 0) continue;
-      const BlockCall& before = stack[layer - 1];
-      if (has_gap(before, block)) streams.remarks.gaps.emplace_back(before.path, block.path);
-      if (hands_on_several(before, block, entering)) streams.remarks.several.push_back(before.path);
+  for (const auto& stack : stacks_of(find_boundaries(flat, find_block_calls(flat, blocks, sites), remarks))) {
+    Value* entering = find_entering(stack);
+    add(stack.front(), "entering", std::nullopt, entering,
+        stack.front().inputs.empty() ? nullptr : stack.front().inputs.front());
+    for (std::size_t i = 0; i < stack.size(); ++i) {
+      const auto layer = static_cast<std::int64_t>(i);
+      for (const Site* site : stack[i].sites) layers[site] = layer;
+      add(stack[i], "leaving", layer, stack[i].leaving, nullptr);
+      if (i == 0) continue;
+      if (has_gap(stack[i - 1], stack[i])) remarks.gaps.emplace_back(stack[i - 1].path, stack[i].path);
+      if (hands_on_several(stack[i - 1], stack[i], entering)) remarks.several.push_back(stack[i - 1].path);
     }
   }
   for (Site& site : sites)
     if (const auto layer = layers.find(&site); layer != layers.end()) site.info.layer = layer->second;
   // Last: the decisions above look at the graph as it was.
-  for (auto& [info, value] : points) streams.points.push_back({std::move(info), mark(*flat.graph, value)});
+  for (const Point& point : points) streams.points.push_back({point.info, mark(*flat.graph, point)});
   return streams;
 }
 

@@ -67,8 +67,8 @@ bool is_constant_number(const Value* value) {
 bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 bool is_parameter(Value* value) {
-  while (is_op(value->node(), {"t", "transpose", "permute", "to", "contiguous", "detach", "expand", "type_as",
-                               "unsqueeze", "view", "reshape", "numpy_T"}))
+  while (is_op(value->node(), {"t", "transpose", "permute", "to", "contiguous", "detach", "expand", "type_as"}) ||
+         is_op(value->node(), {"unsqueeze", "view", "reshape", "numpy_T", "sinkscope::block_input"}))
     value = value->node()->input(0);
   return value->node()->kind() == c10::prim::GetAttr;
 }
@@ -90,18 +90,25 @@ void for_each_node(jit::Block* block, const std::function<void(Node*, int)>& vis
   }
 }
 
-std::vector<Value*> written_into(Value* tensor) {
-  std::vector<Value*> written;
-  if (!is_tensor(tensor)) return written;
+std::vector<Node*> writes_into(Value* tensor) {
+  std::vector<Node*> writes;
+  if (!is_tensor(tensor)) return writes;
   for (const auto& use : tensor->uses()) {
     if (use.offset != 0 || use.user->outputs().size() != 1) continue;
     const std::string name = use.user->kind().toUnqualString();
     if (name.ends_with("_") && !name.ends_with("__")) {
-      for (Value* input : use.user->inputs().slice(1)) written.push_back(input);
+      writes.push_back(use.user);
     } else if (is_op(use.user, {"slice", "select", "narrow", "view", "transpose", "unsqueeze", "squeeze", "permute"})) {
-      for (Value* inner : written_into(use.user->output())) written.push_back(inner);
+      for (Node* inner : writes_into(use.user->output())) writes.push_back(inner);
     }
   }
+  return writes;
+}
+
+std::vector<Value*> written_into(Value* tensor) {
+  std::vector<Value*> written;
+  for (Node* write : writes_into(tensor))
+    for (Value* input : write->inputs().slice(1)) written.push_back(input);
   return written;
 }
 

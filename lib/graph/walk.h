@@ -45,8 +45,10 @@ bool keeps_everything(const torch::jit::Node* node);
 void for_each_node(torch::jit::Block* block, const std::function<void(torch::jit::Node*, int depth)>& visit,
                    int depth = 0);
 
-/// What in-place operators write into a tensor or a view of it: keys may be filled in piece by piece
+/// In-place operators that write into a tensor or a view of it: keys may be filled in piece by piece
 /// (`keys[..., :n] = a`).
+std::vector<torch::jit::Node*> writes_into(torch::jit::Value* tensor);
+/// What they write.
 std::vector<torch::jit::Value*> written_into(torch::jit::Value* tensor);
 
 }  // namespace sinkscope

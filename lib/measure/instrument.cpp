@@ -222,9 +222,9 @@ InstrumentedModel instrument_graph(const MeasureConfig& config, const std::optio
   const auto blocks = find_blocks(model.loaded.module, site_paths, parallel);
   flat = inline_with_paths(model.loaded.module, values_of(blocks));
   FoundAttention found = find_attention(*flat.graph);
+  find_kinds(flat, blocks, found.sites);
   const Streams streams = find_streams(flat, blocks, found.sites);
   append_stream_warnings(streams.remarks, model.warnings);
-  find_kinds(flat, blocks, found.sites);
   model.sites_found = found.sites.size();
   list_unmatched(model, found.left_alone);
   std::vector<Site>& sites = found.sites;

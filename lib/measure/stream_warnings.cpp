@@ -37,6 +37,8 @@ void append_stream_warnings(const StreamRemarks& remarks, std::vector<Warning>& 
        "what is handed on is no sum with what was given; what is measured as the residual stream is that result, and "
        "may "
        "be only a part of it.");
+  warn("stream_not_seen", remarks.unseen,
+       "what is handed on is no tensor and no tuple of tensors, so no residual stream leaves there.");
   warn("stream_several", remarks.several,
        "several sums with what was given are handed on; one of them is measured as the residual stream, and the hidden "
        "state is more.");

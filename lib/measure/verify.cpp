@@ -51,8 +51,8 @@ AttentionView first_sequences(AttentionView view) {
   const auto cut = [&](at::Tensor& x) {
     if (x.defined() && x.dim() > 0 && x.size(0) == batch) x = x.narrow(0, 0, kept);
   };
-  for (at::Tensor* x :
-       {&view.key, &view.value, &view.output, &view.query, &view.lse, &view.key_lse, &view.weights, &view.scores, &view.sink_mass})
+  for (at::Tensor* x : {&view.key, &view.value, &view.output, &view.query, &view.lse, &view.key_lse, &view.weights,
+                        &view.scores, &view.sink_mass})
     cut(*x);
   if (view.mask && view.mask->dim() == 4) cut(*view.mask);
   return view;

@@ -19,6 +19,7 @@ graph(%x : Tensor, %w : Tensor, %flag : bool):
   %two : int = prim::Constant[value=2]()
   %last : int = prim::Constant[value=-1]()
   %axes : int[] = prim::Constant[value=[-1]]()
+  %tokens : int[] = prim::Constant[value=[1]]()
   %none : NoneType = prim::Constant()
   %true : bool = prim::Constant[value=1]()
   %half : float = prim::Constant[value=0.5]()
@@ -90,6 +91,8 @@ TEST_CASE("the sum behind a result is the first with the state, past scales, nor
   REQUIRE(sum.has_value());
   CHECK(sum->sum == b.at("sum"));
   CHECK(sum->state == b.at("x"));
+  CHECK(nearest_term(b.at("out"), {b.at("x"), b.at("sum")}) == b.at("sum"));
+  CHECK(nearest_term(b.at("z"), {b.at("x")}) == nullptr);
 }
 
 TEST_CASE("behind a map that mixes features there is no sum of a result", "[graph]") {
@@ -114,14 +117,55 @@ const char* kTwoSums = R"(
 
 TEST_CASE("a state is followed over everything that is added, not into a norm that is written out", "[graph]") {
   const Body b(kTwoSums);
-  CHECK(last_sum(b.at("first"), nullptr) == b.at("second"));
-  CHECK(last_sum(b.at("x"), nullptr) == b.at("second"));
+  CHECK(follow_sums(b.at("first"), {}).state == b.at("second"));
+  const Followed all = follow_sums(b.at("x"), {});
+  CHECK(all.state == b.at("second"));
+  CHECK(all.sums == 2);
 }
 
 TEST_CASE("a state is followed no further than the next block", "[graph]") {
   const Body b(kTwoSums);
-  CHECK(last_sum(b.at("x"), b.at("z")->node()) == b.at("first"));
-  CHECK(last_sum(b.at("first"), b.at("z")->node()) == b.at("first"));
+  const Range range{b.at("z")->node(), nullptr, std::nullopt, false};
+  CHECK(follow_sums(b.at("x"), range).state == b.at("first"));
+  CHECK(follow_sums(b.at("first"), range).state == b.at("first"));
+  CHECK(follow_sums(b.at("x"), {nullptr, nullptr, 1, false}).state == b.at("first"));
+}
+
+TEST_CASE("what does not lead to the output is not the state", "[graph]") {
+  const Body b(R"(
+  %y : Tensor = aten::linear(%x, %w, %none)
+  %aside : Tensor = aten::sub(%x, %y, %one)
+  %sum : Tensor = aten::add(%x, %y, %one)
+  %out : Tensor = aten::linear(%sum, %w, %none))");
+  const Path path = path_to(first_output(*b.graph));
+  CHECK(follow_sums(b.at("x"), {nullptr, &path, std::nullopt, false}).state == b.at("sum"));
+}
+
+TEST_CASE("a norm is passed where what follows is added to its result, and then the last one too", "[graph]") {
+  const Body b(R"(
+  %y : Tensor = aten::linear(%x, %w, %none)
+  %first : Tensor = aten::add(%x, %y, %one)
+  %n : Tensor = aten::layer_norm(%first, %axes, %none, %none, %half, %true)
+  %z : Tensor = aten::linear(%n, %w, %none)
+  %second : Tensor = aten::add(%n, %z, %one)
+  %m : Tensor = aten::layer_norm(%second, %axes, %none, %none, %half, %true)
+  %out : Tensor = aten::linear(%m, %w, %none))");
+  CHECK(follow_sums(b.at("first"), {}).state == b.at("m"));
+  CHECK(follow_sums(b.at("second"), {}).state == b.at("second"));
+  CHECK(follow_sums(b.at("second"), {nullptr, nullptr, std::nullopt, true}).state == b.at("m"));
+}
+
+TEST_CASE("a reduction of the last dim, a filled tensor and a parameter contribute nothing to a state", "[graph]") {
+  const Body b(R"(
+  %mean : Tensor = aten::mean(%x, %axes, %true, %none)
+  %zeros : Tensor = aten::zeros_like(%x, %none, %none, %none, %none, %none)
+  %experts : Tensor = aten::sum(%x, %tokens, %true, %none)
+  %y : Tensor = aten::linear(%x, %w, %none)
+  %out : Tensor = aten::mul(%y, %half))");
+  CHECK_FALSE(is_contribution(b.at("mean")));
+  CHECK_FALSE(is_contribution(b.at("zeros")));
+  CHECK(is_contribution(b.at("experts")));
+  CHECK(is_contribution(b.at("out")));
 }
 
 }  // namespace

@@ -289,6 +289,135 @@ class SharedAttention(Blocks):
         self.layers = layers(lambda: Block(shared))
 
 
+class CrossAttention(Attention):
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        q, k, v = (
+            m(y).view(x.size(0), y.size(1), 2, -1).transpose(1, 2)
+            for m, y in ((self.query, x), (self.key, memory), (self.value, memory))
+        )
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape))
+
+
+class Decoder(Model):
+    """An encoder block that stands alone, and a decoder of parts that attends to it, as long as itself."""
+
+    def make(self):
+        self.encoder = Block()
+        self.layers = layers(
+            lambda: nn.ModuleDict(
+                {"attention": attention(), "norm": nn.LayerNorm(WIDTH), "memory": nn.LayerNorm(WIDTH), "cross": CrossAttention()}
+            )
+        )
+
+    def stack(self, x):
+        memory = self.encoder(x)
+        x = torch.tanh(x)
+        self.note(x)
+        for part in self.layers:
+            x = x + part["attention"](x)
+            x = self.note(x + part["cross"](part["norm"](x), part["memory"](memory)))
+        return x
+
+
+class Stages(Model):
+    """Two lists of layers written out, between them a map and behind them a term that is no layer's."""
+
+    def make(self):
+        self.first, self.second = (layers(lambda: nn.ModuleList([attention(), mlp()])) for _ in range(2))
+        self.between, self.last = nn.Linear(WIDTH, WIDTH), mlp()
+
+    def stack(self, x):
+        for part in (self.first, self.second):
+            self.note(x)
+            for attend, feed in part:
+                x = x + attend(x)
+                x = self.note(x + feed(x))
+            x = self.between(x)
+        return x + self.last(x)
+
+
+class PostNormOutside(Model):
+    """The norms are no parts, and the penalty beside the state is no state."""
+
+    def make(self):
+        self.attentions, self.norms = layers(Attention), layers(lambda: nn.LayerNorm(WIDTH))
+
+    def stack(self, x):
+        self.note(x)
+        penalty = torch.zeros_like(x)
+        for attend, norm in zip(self.attentions, self.norms, strict=True):
+            before = x
+            x = self.note(norm(x + attend(x)))
+            penalty = penalty + (x - before) ** 2
+        return x + 0 * penalty.mean()
+
+
+class Conditioned(nn.Module):
+    """Begins with a sum of which the state is the second term."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = attention()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        x = condition + x
+        return x + self.attention(x)
+
+
+class ConditionedBlocks(Model):
+    def make(self):
+        self.layers, self.condition = layers(Conditioned), nn.Linear(WIDTH, WIDTH)
+
+    def stack(self, x):
+        self.note(x)
+        condition = self.condition(x)
+        for layer in self.layers:
+            x = self.note(layer(x, condition))
+        return x
+
+
+class OwnResidual(nn.Module):
+    """Adds to the normalised state that it is given, and the caller adds the result to the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = Attention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attention(x)
+
+
+class AddedTwice(Model):
+    def make(self):
+        self.layers, self.norms = layers(OwnResidual), layers(lambda: nn.LayerNorm(WIDTH))
+
+    def stack(self, x):
+        self.note(x)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = self.note(x + layer(norm(x)))
+        return x
+
+
+class WrittenInto(nn.Module):
+    """Writes the new state over the old one."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = attention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x[:] = x + self.attention(x)
+        return x
+
+
+class WrittenIntoBlocks(Blocks):
+    def make(self):
+        self.layers = layers(WrittenInto)
+
+    def stack(self, x):
+        return super().stack(x.clone())
+
+
 class NoResidual(Blocks):
     def make(self):
         self.layers = layers(lambda: nn.Sequential(attention(), Mlp()))
@@ -339,5 +468,24 @@ class SummedScores(Model):
         scores = torch.zeros(1)
         for layer in self.layers:
             x, scores = layer(x, scores)
+            self.note(x)
+        return x
+
+
+class ScoresFirst(ScoresHandedOn):
+    def forward(self, x: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        x, scores = super().forward(x, scores)
+        return scores, x
+
+
+class SummedScoresFirst(SummedScores):
+    def make(self):
+        self.layers = layers(ScoresFirst)
+
+    def stack(self, x):
+        self.note(x)
+        scores = torch.zeros(1)
+        for layer in self.layers:
+            scores, x = layer(x, scores)
             self.note(x)
         return x

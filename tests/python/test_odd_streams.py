@@ -5,7 +5,7 @@ import odd_streams
 import pytest
 import torch
 import truth
-from measuring import MEASURES, codes, measure
+from measuring import MEASURES, codes, measure, refused
 from odd_streams import LAYERS
 from toys import write
 
@@ -45,6 +45,10 @@ MODELS = {  # the warning about the streams
     "Blocks": None,
     "SharedAttention": None,
     "SummedScores": None,
+    "SummedScoresFirst": None,
+    "ConditionedBlocks": None,
+    "PostNormOutside": "stream_sum",
+    "AddedTwice": "stream_sum",
     "NoResidual": "stream_not_residual",
 }
 
@@ -61,8 +65,30 @@ def test_the_streams_are_the_states_between_the_layers(tmp_path, ids, tokens, na
     largest = [np.abs(s).max((1, 2)).mean() for s in states]
     np.testing.assert_allclose(metrics["massive_activation"]["series"]["top1"]["data"], largest, rtol=1e-5)
     assert [s["layer"] for s in report["streams"]] == [None, *range(LAYERS)]
-    assert [s["layer"] for s in report["sites"]] == list(range(LAYERS))
+    assert [(s["layer"], s["kind"]) for s in report["sites"]] == [(layer, "self") for layer in range(LAYERS)]
     assert {c for c in codes(report) if c.startswith("stream_")} == ({MODELS[name]} - {None})
+
+
+def test_cross_attention_that_is_a_part_is_told_apart_and_its_layers_end_behind_it(tmp_path, ids, tokens):
+    report = report_of("Decoder", tmp_path, tokens)
+    sites = [(s["path"].split(".")[-1], s["layer"], s["kind"]) for s in report["sites"][1:]]
+    assert sites == [(part, layer, kind) for layer in range(LAYERS) for part, kind in (("function", "self"), ("cross", "cross"))]
+    states = [truth.first_and_others(s)[0] for s in states_of("Decoder", ids)]
+    np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["first"]["data"][-4:], states, rtol=1e-5)
+
+
+def test_the_last_state_of_a_stage_does_not_hold_what_the_next_adds(tmp_path, ids, tokens):
+    report = report_of("Stages", tmp_path, tokens, *METRICS)
+    states = [truth.first_and_others(s)[0] for s in states_of("Stages", ids)]
+    np.testing.assert_allclose(report["metrics"]["hidden_norm"]["series"]["first"]["data"], states, rtol=1e-5)
+    assert [s["layer"] for s in report["streams"]] == [None, *range(LAYERS)] * 2
+
+
+def test_blocks_that_only_write_into_their_input_are_said_to_hand_on_nothing(tmp_path, tokens):
+    """Tracing leaves them without a result; they are layers all the same."""
+    report = report_of("WrittenIntoBlocks", tmp_path, tokens)
+    assert "stream_not_seen" in codes(report) and report["streams"] == []
+    assert [s["layer"] for s in report["sites"]] == list(range(LAYERS))
 
 
 def test_a_state_in_two_halves_is_said_to_be_measured_in_part(tmp_path, tokens):
@@ -81,3 +107,8 @@ def test_the_jacobian_of_parts_is_that_of_the_same_layers_as_modules(tmp_path, t
     flags = ("--metric", "mixing_jacobian", "--set", "mixing_jacobian.targets=3")
     parts, blocks = (report_of(name, tmp_path, tokens, *flags)["metrics"]["mixing_jacobian"] for name in ("Parts", "Blocks"))
     assert parts["value"] == pytest.approx(blocks["value"], rel=1e-6)
+
+
+def test_the_jacobian_of_states_that_are_written_into_is_refused(tmp_path, tokens):
+    path = write(made("PartsInPlace"), tmp_path / "m.pt")
+    assert "cannot be differentiated" in refused("measure", path, "--tokens", tokens, "--metric", "mixing_jacobian", code=3)
