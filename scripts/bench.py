@@ -46,7 +46,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-long-run", action="store_true", help=f"leave out the run over {LONG_LENGTH} tokens")
     parser.add_argument("--quick-check", action="store_true", help="T = 256 and 512, one round; writes no page")
     parser.add_argument("--add", action="store_true",
-                        help="measure only --lengths, and put them into the results of an earlier run")
+                        help="measure only --lengths and --short, and put them into the results of an earlier run")
+    parser.add_argument("--short", action="store_true", help=f"with --add: the {SHORT_SEQUENCES} sequences of 64 tokens")
     parser.add_argument("--render", action="store_true", help="measure nothing; write the pages from the results")
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.threads < 1:
@@ -60,8 +61,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--lengths: whole numbers with commas between them")
     if arguments.lengths and arguments.lengths[0] < 2:
         parser.error("--lengths: at least 2")
-    if arguments.add and not arguments.lengths:
-        parser.error("--add needs --lengths")
+    if arguments.add and not (arguments.lengths or arguments.short):
+        parser.error("--add needs --lengths or --short")
+    if arguments.short and not arguments.add:
+        parser.error("--short needs --add")
     if arguments.quick_check:
         arguments.lengths, arguments.rounds = arguments.lengths or [256, 512], 1
     return arguments
@@ -146,14 +149,18 @@ def put(comparisons: list[dict], entry: dict) -> None:
 
 
 def add(arguments: argparse.Namespace, folder: Path, results: dict) -> None:
-    """Measures some lengths, again or for the first time, among those of an earlier run."""
+    """Measures some lengths and the short sequences, again or for the first time, among those of an earlier run."""
     for dtype in arguments.dtypes:
         model, config = export(CONFIG, dtype, arguments.seed, folder, "llama_8x8")
         setting = runs.Setting(ROOT / "build" / "sinkscope", model, config, dtype, arguments.threads, arguments.seed,
                                arguments.limit_seconds)
-        for length in arguments.lengths:
+        for length in arguments.lengths or []:
             say(f"{dtype}, T={length}")
             put(results["comparisons"], runs.compare(setting, length, arguments.rounds, results["comparisons"]))
+        if arguments.short:
+            say(f"{dtype}, {SHORT_SEQUENCES} sequences of 64 tokens")
+            again = runs.short_sequences(setting, 7, SHORT_SEQUENCES)
+            results["short"] = [again if entry["dtype"] == dtype else entry for entry in results["short"]]
 
 
 def write_pages(results: dict, target: Path, picture: Path) -> None:

@@ -1,6 +1,7 @@
 #include "metric/sequence_cells.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 
 namespace sinkscope {
@@ -50,21 +51,38 @@ SequenceCells::Means SequenceCells::means() const {
 }
 
 Interval SequenceCells::interval(const Statistic& statistic) const {
-  std::vector<const std::vector<Mean>*> present;
-  for (const std::vector<Mean>& values : sequences_)
-    if (std::any_of(values.begin(), values.end(), [](const Mean& mean) { return mean.count > 0; }))
-      present.push_back(&values);
+  // Sums and counts one after the other, [sequence][place]: this loop is most of the time that short sequences take.
+  const std::size_t places = slot_count_ * columns_;
+  std::vector<double> sums, counts;
+  for (const std::vector<Mean>& values : sequences_) {
+    if (std::none_of(values.begin(), values.end(), [](const Mean& mean) { return mean.count > 0; })) continue;
+    const std::size_t begin = sums.size();
+    sums.resize(begin + places);
+    counts.resize(begin + places);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      sums[begin + i] = values[i].sum;
+      counts[begin + i] = static_cast<double>(values[i].count);
+    }
+  }
+  const std::size_t present = places > 0 ? sums.size() / places : 0;
   Means total;
   total.cells_ = this;
-  return bootstrap(present.size(), [&](const Draws& draws) {
-    total.means_.assign(slot_count_ * columns_, Mean{});
-    for (std::size_t s = 0; s < present.size(); ++s) {
+  total.means_.resize(places);
+  std::vector<double> sum(places), count(places);
+  return bootstrap(present, [&](const Draws& draws) {
+    std::fill(sum.begin(), sum.end(), 0.0);
+    std::fill(count.begin(), count.end(), 0.0);
+    for (std::size_t s = 0; s < present; ++s) {
       if (draws[s] == 0) continue;
-      for (std::size_t i = 0; i < present[s]->size(); ++i) {
-        total.means_[i].sum += static_cast<double>(draws[s]) * (*present[s])[i].sum;
-        total.means_[i].count += draws[s] * (*present[s])[i].count;
+      const auto times = static_cast<double>(draws[s]);
+      const double *from_sums = sums.data() + s * places, *from_counts = counts.data() + s * places;
+      double *to_sum = sum.data(), *to_count = count.data();
+      for (std::size_t i = 0; i < places; ++i) {
+        to_sum[i] += times * from_sums[i];
+        to_count[i] += times * from_counts[i];
       }
     }
+    for (std::size_t i = 0; i < places; ++i) total.means_[i] = {sum[i], static_cast<std::int64_t>(count[i])};
     return statistic(total);
   });
 }
