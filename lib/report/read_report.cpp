@@ -44,8 +44,8 @@ constexpr const char* kRemedy = "Copy it again, or measure again.";
 
 /// A message of the JSON library, which begins with a code in brackets.
 std::string_view without_code(std::string_view message) {
-  const std::size_t end = message.starts_with('[') ? message.find("] ") : message.npos;
-  return end == message.npos ? message : message.substr(end + 2);
+  const std::size_t end = message.starts_with('[') ? message.find("] ") : std::string_view::npos;
+  return end == std::string_view::npos ? message : message.substr(end + 2);
 }
 
 std::string shown(const std::string& path) { return path == "-" ? "stdin" : path; }
@@ -78,7 +78,8 @@ Json parse_json(std::string_view text, const std::string& path) {
     if (depth > kMaxDepth) throw InputError(fmt::format("{}: nested too deep for a file of sinkscope", path));
     return true;
   };
-  if (text.find_first_not_of(" \t\r\n") == text.npos) throw InputError(fmt::format("{}: is empty. {}", path, kRemedy));
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    throw InputError(fmt::format("{}: is empty. {}", path, kRemedy));
   try {
     return Json::parse(text, watch);
   } catch (const Json::parse_error& error) {
