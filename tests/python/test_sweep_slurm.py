@@ -48,7 +48,8 @@ def test_an_array_with_a_requeued_task_equals_one_process(tmp_path, twelve, slur
     logs = {log.name: log.read_text() for log in (directory / "slurm-logs").iterdir()}
     assert task.startswith(array) and set(logs) == {"merge.log", *(f"task-{i}.log" for i in range(4))}
     part = task.partition("_")[2]
-    assert "REQUEUE" in logs[f"task-{part}.log"] and f"shard {part}/4: 3 of 12" in logs[f"task-{part}.log"]
+    log = logs[f"task-{part}.log"]
+    assert "REQUEUE" in log and f"shard {part}/4: 3 of 12" in log, f"{logs}{slurm.logs()}"
     assert "12 checkpoints: 12 done" in logs["merge.log"], logs
     assert set(statuses(directory).values()) == {"done"}
     same_sweep(directory, tmp_path / "whole")
