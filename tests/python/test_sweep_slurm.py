@@ -43,14 +43,15 @@ def test_an_array_with_a_requeued_task_equals_one_process(tmp_path, twelve, slur
     task = slurm.wait_for(running)
     slurm.run("scontrol", "requeue", task)
     slurm.wait_for(lambda: slurm.jobs().get(task) == "PENDING")
-    slurm.run("scontrol", "update", f"JobId={task}", "StartTime=now")  # a requeued task else waits two minutes
+    # A requeued task else waits two minutes; in the second in which it was ended slurmd may refuse it as the same job.
+    slurm.run("scontrol", "update", f"JobId={task}", "StartTime=now+3")
     slurm.wait_for(lambda: not slurm.jobs(), 300)
     logs = {log.name: log.read_text() for log in (directory / "slurm-logs").iterdir()}
     assert task.startswith(array) and set(logs) == {"merge.log", *(f"task-{i}.log" for i in range(4))}
     part = task.partition("_")[2]
     log = logs[f"task-{part}.log"]
     assert "REQUEUE" in log and f"shard {part}/4: 3 of 12" in log, f"{logs}{slurm.logs()}"
-    assert "12 checkpoints: 12 done" in logs["merge.log"], logs
+    assert "12 checkpoints: 12 done" in logs["merge.log"], f"{logs}{slurm.logs()}"
     assert set(statuses(directory).values()) == {"done"}
     same_sweep(directory, tmp_path / "whole")
 
