@@ -51,7 +51,7 @@ SequenceCells::Means SequenceCells::means() const {
 }
 
 Interval SequenceCells::interval(const Statistic& statistic) const {
-  // Sums and counts one after the other, [sequence][place]: this loop is most of the time that short sequences take.
+  // Sums and counts one after the other, [sequence][place], for a loop that runs resamples x sequences times.
   const std::size_t places = slot_count_ * columns_;
   std::vector<double> sums, counts;
   for (const std::vector<Mean>& values : sequences_) {
