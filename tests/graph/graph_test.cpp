@@ -1,5 +1,4 @@
 // Inlining, finding attention and blocks, inserting taps: IR or a small module in, checked graph out.
-#include <torch/csrc/jit/ir/irparser.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 #include <torch/csrc/jit/testing/file_check.h>
@@ -10,6 +9,7 @@
 #include "graph/find_attention.h"
 #include "graph/inline_with_paths.h"
 #include "graph/insert_taps.h"
+#include "graph/ir.h"
 #include "graph/kv_repetition.h"
 #include "graph/streams.h"
 #include "graph/walk.h"
@@ -18,13 +18,8 @@
 namespace sinkscope {
 namespace {
 
+using ir::graph_of;
 using torch::jit::testing::FileCheck;
-
-std::shared_ptr<torch::jit::Graph> graph_of(const std::string& ir) {
-  auto graph = std::make_shared<torch::jit::Graph>();
-  torch::jit::parseIR(ir, graph.get());
-  return graph;
-}
 
 at::Tensor run(const std::shared_ptr<torch::jit::Graph>& graph, const torch::jit::Module& module,
                const at::Tensor& ids) {

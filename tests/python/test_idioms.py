@@ -9,31 +9,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import toys
 import truth
 from measuring import MEASURES, codes, measure, refused, write_tokens
 from torch import Tensor, nn
-from toys import LENGTH, Toy, assert_agrees, causal, ids_of, projections, truth_of, weights_of, write
+from toys import HEADS, LENGTH, SCALE, Toy, Written, assert_agrees, causal, ids_of, projections, truth_of, weights_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
-
-HEADS = 2
-SCALE = 1 / math.sqrt(toys.WIDTH // HEADS)
 
 
 def hidden(q, dim=-2):
     return torch.ones(q.size(dim), q.size(dim), dtype=torch.bool).triu(1)
-
-
-class Written(nn.Module):
-    """A core from a function of q, k, v."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, q, k, v):
-        return self.function(q, k, v)
 
 
 def scores_of(q, k):

@@ -1,30 +1,16 @@
 """Attention whose products are unlike the usual pair: chained, over shared heads, with learned queries, without a softmax."""
 
-import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import toys
 import truth
 from measuring import MEASURES, codes, measure, warning
 from torch import nn
-from toys import LENGTH, Sdpa, Toy, assert_agrees, causal, projections, softmax, truth_of, weights_of, write
+from toys import HEADS, LENGTH, SCALE, Sdpa, Toy, Written, assert_agrees, causal, projections, softmax, truth_of, weights_of, write
 
 pytestmark = pytest.mark.skipif(not MEASURES, reason="the program is not built")
-
-HEADS = 2
-SCALE = 1 / math.sqrt(toys.WIDTH // HEADS)
-
-
-class Written(nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, q, k, v):
-        return self.function(q, k, v)
 
 
 def weights(q, k):

@@ -1,6 +1,7 @@
 """The residual stream is found wherever a model adds to it, or the report says that it was not."""
 
 import numpy as np
+import odd_blocks
 import odd_streams
 import pytest
 import torch
@@ -15,7 +16,8 @@ METRICS = ("--metric", "hidden_norm", "--metric", "massive_activation")
 
 def made(name: str) -> odd_streams.Model:
     torch.manual_seed(0)
-    return getattr(odd_streams, name)().eval()
+    module = odd_streams if hasattr(odd_streams, name) else odd_blocks
+    return getattr(module, name)().eval()
 
 
 def report_of(name, tmp_path, tokens, *flags):

@@ -91,6 +91,21 @@ class Windowed(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=(distance >= 0) & (distance < WINDOW))
 
 
+HEADS = 2
+SCALE = 1 / math.sqrt(WIDTH // HEADS)
+
+
+class Written(nn.Module):
+    """A core from a function of q, k, v."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.function(q, k, v)
+
+
 def ids_of(batch: int, length: int, seed: int = 1) -> Tensor:
     return torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
 

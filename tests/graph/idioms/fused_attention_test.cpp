@@ -1,22 +1,17 @@
 // The operators of this project in a graph: found as sites, observed, and what a mark keeps from being found twice.
-#include <torch/csrc/jit/ir/irparser.h>
 #include <torch/csrc/jit/testing/file_check.h>
 
 #include "catch.h"
 #include "graph/find_attention.h"
 #include "graph/insert_taps.h"
+#include "graph/ir.h"
 #include "graph/walk.h"
 
 namespace sinkscope {
 namespace {
 
+using ir::graph_of;
 using torch::jit::testing::FileCheck;
-
-std::shared_ptr<torch::jit::Graph> graph_of(const std::string& ir) {
-  auto graph = std::make_shared<torch::jit::Graph>();
-  torch::jit::parseIR(ir, graph.get());
-  return graph;
-}
 
 /// One call with these constants; sinks: %none or %sinks.
 std::string call_ir(int window, int chunk, double softcap, const std::string& sinks) {
